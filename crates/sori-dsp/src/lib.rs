@@ -1,0 +1,1 @@
+//! Sori's dsp crate.

@@ -1,0 +1,2 @@
+//! The sori program.
+fn main() {}
