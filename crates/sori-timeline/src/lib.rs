@@ -1,1 +1,34 @@
-//! Sori's timeline crate.
+//! Who said what, when: Sori's document and the shapes it is exported in.
+//!
+//! A [`Document`] is the one result of a job: segments of words with their times, what was dropped and why, and how the
+//! result was made. Its JSON form is a superset of the result that the first services of this family returned, with the
+//! same names and nesting (`segments[].start_time`, `metadata.model_versions`, …), so a reader of those keeps working.
+//! Times are seconds (`f64`) from the start of the recording, written with 1 ms resolution.
+//!
+//! What is not here: no audio, no models, no files. The exports write to any [`std::io::Write`] and know nothing of
+//! paths or of HTTP, so the command line and a server share them.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`word`] | [`Word`], and where its time came from |
+//! | [`segment`] | [`Segment`], a stretch of words with its decoding scores |
+//! | [`document`] | [`Document`] and its [`Metadata`]: stages, models, warnings, the audit list |
+//! | [`check`] | the invariants of a document, [`Document::check`] |
+//! | [`export`] | JSON, WhisperX JSON, SRT, WebVTT, TXT, TSV |
+//! | [`error`] | [`TimelineError`] |
+//! | `number` | rounding of times and scores on the way out |
+
+pub mod check;
+pub mod document;
+pub mod error;
+pub mod export;
+mod number;
+pub mod segment;
+pub mod word;
+
+pub use document::{
+    Document, DropReason, Dropped, Metadata, ModelVersion, SourceInfo, Speaker, StageTime,
+};
+pub use error::{ErrorKind, TimelineError};
+pub use segment::Segment;
+pub use word::{TimeSource, Word};

@@ -1,0 +1,215 @@
+//! The document and what it says about its own making.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{number, segment::Segment};
+
+/// The one result of a job.
+///
+/// ```
+/// use sori_timeline::{Document, Segment};
+/// let document = Document {
+///     text: "안녕하세요".into(),
+///     language: "ko".into(),
+///     duration: 1.5,
+///     segments: vec![Segment { end: 1.5, text: "안녕하세요".into(), ..Segment::default() }],
+///     ..Document::default()
+/// };
+/// document.check()?;
+/// let mut json = Vec::new();
+/// sori_timeline::export::json(&document, &mut json)?;
+/// # Ok::<(), sori_timeline::TimelineError>(())
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Document {
+    /// All text in order.
+    pub text: String,
+    /// Main language (ISO 639-1); empty when there was nothing to tell it from.
+    pub language: String,
+    /// Probability of that language, 0 to 1, when it was detected and not given.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "number::score_option"
+    )]
+    pub language_probability: Option<f32>,
+    /// Length of the recording in seconds.
+    #[serde(serialize_with = "number::seconds")]
+    pub duration: f64,
+    /// What was said, in order of start.
+    pub segments: Vec<Segment>,
+    /// Who spoke, by id; empty when speakers were not asked for.
+    #[serde(default)]
+    pub speakers: BTreeMap<String, Speaker>,
+    /// How this document was made.
+    #[serde(default)]
+    pub metadata: Metadata,
+}
+
+/// Totals of one speaker.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Speaker {
+    /// Seconds of speech.
+    #[serde(serialize_with = "number::seconds")]
+    pub total_duration: f64,
+}
+
+/// How a document was made.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "MetadataJson", into = "MetadataJson")]
+pub struct Metadata {
+    /// Program and version, such as `sori 0.1.0`.
+    pub generator: String,
+    /// Wall-clock seconds the whole job took.
+    pub processing_time: f64,
+    /// The model of each role (`transcription`, `vad`, …). In JSON `model_versions` maps a role to the name, as it always
+    /// did, and `model_checksums` a role to the SHA-256.
+    pub model_versions: BTreeMap<String, ModelVersion>,
+    /// Seconds spent in each stage, in order.
+    pub stages: Vec<StageTime>,
+    /// What the reader should know: a truncated file, a failed stage, a stand-in model.
+    pub warnings: Vec<String>,
+    /// Text that was decoded and then withheld.
+    pub audit: Vec<Dropped>,
+    /// What the recording was.
+    pub source: Option<SourceInfo>,
+}
+
+/// A model and the checksum of its weights.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ModelVersion {
+    /// Name as in the catalogue, or the folder it was loaded from.
+    pub name: String,
+    /// SHA-256 of the weights, lower-case hex, when known.
+    pub sha256: Option<String>,
+}
+
+/// Wall-clock time of one stage.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct StageTime {
+    /// Name of the stage.
+    pub stage: String,
+    /// Seconds.
+    #[serde(serialize_with = "number::seconds")]
+    pub seconds: f64,
+}
+
+/// Text that was decoded and then withheld, with the reason.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Dropped {
+    /// Start in seconds.
+    #[serde(serialize_with = "number::seconds")]
+    pub start: f64,
+    /// End in seconds.
+    #[serde(serialize_with = "number::seconds")]
+    pub end: f64,
+    /// The withheld text.
+    pub text: String,
+    /// Why.
+    pub reason: DropReason,
+}
+
+/// Why a text was withheld.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum DropReason {
+    /// The model itself said that the window holds no speech.
+    NoSpeech,
+    /// The mean log-probability stayed below the limit at every temperature.
+    LowConfidence,
+    /// The same words over and over.
+    Repetition,
+    /// The text compresses too well to be speech.
+    Compression,
+    /// Nothing but punctuation.
+    PunctuationOnly,
+    /// The words lie where voice activity found no speech.
+    OutsideSpeech,
+    /// More words than a voice can say in that time.
+    TooFast,
+    /// A reason that this version does not know.
+    #[serde(other)]
+    Other,
+}
+
+/// What the recording was, before decoding.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceInfo {
+    /// Container, such as `wav`, `mp4`, `webm`.
+    pub container: String,
+    /// Audio codec, such as `pcm_s16le`, `aac`, `opus`.
+    pub codec: String,
+    /// Samples per second.
+    pub sample_rate: u32,
+    /// Channels.
+    pub channels: u16,
+}
+
+/// [`Metadata`] as it is written: names and checksums of models in two maps.
+#[derive(Clone, Serialize, Deserialize)]
+struct MetadataJson {
+    #[serde(default)]
+    generator: String,
+    #[serde(default, serialize_with = "number::seconds")]
+    processing_time: f64,
+    #[serde(default)]
+    model_versions: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    model_checksums: BTreeMap<String, String>,
+    #[serde(default)]
+    stages: Vec<StageTime>,
+    #[serde(default)]
+    warnings: Vec<String>,
+    #[serde(default)]
+    audit: Vec<Dropped>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    source: Option<SourceInfo>,
+}
+
+impl From<Metadata> for MetadataJson {
+    fn from(from: Metadata) -> Self {
+        let mut model_versions = BTreeMap::new();
+        let mut model_checksums = BTreeMap::new();
+        for (role, model) in from.model_versions {
+            if let Some(sha256) = model.sha256 {
+                model_checksums.insert(role.clone(), sha256);
+            }
+            model_versions.insert(role, model.name);
+        }
+        Self {
+            generator: from.generator,
+            processing_time: from.processing_time,
+            model_versions,
+            model_checksums,
+            stages: from.stages,
+            warnings: from.warnings,
+            audit: from.audit,
+            source: from.source,
+        }
+    }
+}
+
+impl From<MetadataJson> for Metadata {
+    fn from(mut from: MetadataJson) -> Self {
+        let model_versions = from
+            .model_versions
+            .into_iter()
+            .map(|(role, name)| {
+                let sha256 = from.model_checksums.remove(&role);
+                (role, ModelVersion { name, sha256 })
+            })
+            .collect();
+        Self {
+            generator: from.generator,
+            processing_time: from.processing_time,
+            model_versions,
+            stages: from.stages,
+            warnings: from.warnings,
+            audit: from.audit,
+            source: from.source,
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! A word with its time.
+
+use serde::{Deserialize, Serialize};
+
+use crate::number;
+
+/// Where a word's time came from, best first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TimeSource {
+    /// A forced alignment of characters against the sound.
+    Aligned,
+    /// The recogniser's own cross-attention.
+    Attention,
+    /// Shared out between known neighbours; the sound was not consulted.
+    #[default]
+    Interpolated,
+}
+
+/// One word as it was spoken, with the punctuation that clings to it and no surrounding spaces.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Word {
+    /// The text, for Korean one eojeol.
+    pub word: String,
+    /// Start in seconds from the start of the recording.
+    #[serde(serialize_with = "number::seconds")]
+    pub start: f64,
+    /// End in seconds, not before `start`.
+    #[serde(serialize_with = "number::seconds")]
+    pub end: f64,
+    /// Confidence, 0 to 1.
+    #[serde(serialize_with = "number::score")]
+    pub score: f32,
+    /// Where the time came from.
+    pub time_source: TimeSource,
+    /// Who said it: an id such as `SPEAKER_00`, or an enrolled name. `None` when nobody asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub speaker: Option<String>,
+}
