@@ -1,1 +1,27 @@
-//! Sori's dsp crate.
+//! Numbers from sound: the log-mel picture that a Whisper model looks at, and a streaming resampler.
+//!
+//! This crate computes on PCM that is already in memory. It reads no files and knows no codec, no model and no document:
+//! it depends on no other crate of Sori, and nothing in it is asynchronous or global. PCM is `f32` in `-1.0..=1.0`, one
+//! channel per slice.
+//!
+//! What a caller can rely on:
+//! - [`LogMel`] is a plan: build it once, then compute windows from as many threads as wanted through `&self`. Its values
+//!   equal those of openai-whisper within 1e-4 (golden files in `tests/golden`, written by `reference/mel_golden.py`).
+//! - [`Resampler`] keeps time: output sample 0 lies on input sample 0, and `n` input samples become exactly
+//!   `round(n × to / from)` output samples, whatever the pieces in which they were pushed.
+//! - Options from outside are checked ([`LogMelOptions::validate`], [`Resampler::new`]); a bad value is a [`DspError`] and
+//!   never a panic or a giant allocation. Samples that are not finite give values that are not finite, nothing worse.
+//!
+//! | module | what is in it |
+//! |---|---|
+//! | `mel` | [`LogMelOptions`], [`LogMel`]: STFT, Slaney mel bank, Whisper's log scale |
+//! | `resample` | [`Resampler`]: any rate to any rate, piece by piece |
+//! | `error` | [`DspError`], [`DspErrorKind`] |
+
+mod error;
+mod mel;
+mod resample;
+
+pub use error::{DspError, DspErrorKind};
+pub use mel::{LogMel, LogMelOptions};
+pub use resample::{RATE_RANGE_HZ, Resampler};
