@@ -2,6 +2,24 @@
 //!
 //! Only test code and `sori bench` depend on this crate. It knows nothing of the product's own types, so that a golden
 //! compare can never be bent by the code it checks.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`tone`] | sound without speech: tones, noise, something like music; a small random generator |
+//! | [`wav`] | 16-bit WAV files, read and written |
+//! | [`score`] | word and character error rates |
+//! | [`rule_weights`] | true-size networks with weights made by a rule |
+//! | [`ggml`] | the same networks as GGML files |
+//! | [`golden`] | `.npy`, JSON and text files to compare with |
+//!
+//! `tests/architecture` enforces what ARCHITECTURE.md promises: allowed edges between crates, sizes, no `unsafe`.
+
+pub mod ggml;
+pub mod golden;
+pub mod rule_weights;
+pub mod score;
+pub mod tone;
+pub mod wav;
 
 use std::path::PathBuf;
 
@@ -10,7 +28,13 @@ use std::path::PathBuf;
 /// # Panics
 /// When the file is not there: a suite without its material must fail, not pass silently.
 pub fn shared(path: &str) -> PathBuf {
-    let full = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared").join(path);
-    assert!(full.exists(), "shared test material is missing: {}", full.display());
+    let full = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../../../shared")
+        .join(path);
+    assert!(
+        full.exists(),
+        "shared test material is missing: {}",
+        full.display()
+    );
     full
 }
