@@ -1,1 +1,23 @@
-//! Sori's infer crate.
+//! Model packages on disk, checked and loaded; weights; quantised linear algebra; tensors in, tensors out.
+//!
+//! What: everything a network needs that does not depend on what the network is for. Readers of weight files
+//! ([`weights`]), the matrix products, attention and normalisation that our own networks are written with ([`linear`],
+//! [`attention`], [`ops`]), the one inference runtime for networks in ONNX ([`runtime`]), and the models a machine has:
+//! what exists ([`catalogue`]), what is installed ([`library`]), how it gets there ([`pull`]).
+//!
+//! What not: no audio, no text, no knowledge of Whisper or of any other network's layers.
+//!
+//! This is the only crate that names an inference runtime or a matrix library (rten, rten-gemm). Nothing is global: the
+//! number of threads is the caller's rayon pool, in which every call here runs.
+
+pub mod attention;
+pub mod catalogue;
+pub mod error;
+pub mod library;
+pub mod linear;
+pub mod ops;
+pub mod pull;
+pub mod runtime;
+pub mod weights;
+
+pub use error::{InferError, InferErrorKind};
