@@ -74,6 +74,16 @@ class Festival:
             for i in range(len(texts)): yield voices[i], *read_wav(f"{folder}/{i}.wav")
 
 
+def through_codec(name, codec):
+    """Encodes and decodes a shard; ffmpeg takes the codec's delay away, so that sentences stay where they were."""
+    raw = ["-f", "s16le", "-ar", "16000", "-ac", "1"]
+    kind = {"opus": ["-c:a", "libopus", "-b:a", "12k", "-f", "ogg"], "mp3": ["-c:a", "libmp3lame", "-b:a", "24k", "-f", "mp3"]}[codec]
+    ffmpeg = ["ffmpeg", "-v", "error", "-y"]
+    with tempfile.NamedTemporaryFile() as f:
+        subprocess.run([*ffmpeg, *raw, "-i", name, *kind, f.name], check=True)
+        subprocess.run([*ffmpeg, "-i", f.name, *raw, name], check=True)
+
+
 def main():
     args = argparse.ArgumentParser(description=__doc__)
     for name in ("--text", "--out"): args.add_argument(name, type=pathlib.Path, required=True)
@@ -83,6 +93,7 @@ def main():
     args.add_argument("--parts", type=int, default=1)
     args.add_argument("--limit", type=int, default=10**9)
     args.add_argument("--heldout", action="store_true")
+    args.add_argument("--codec", choices=("opus", "mp3"), help="send the finished shard through this codec at a telephone's bit rate (needs ffmpeg)")
     args = args.parse_args()
     split = "heldout" if args.heldout else "train"
     rows = [r.rstrip("\n").split("\t") for r in open(args.text / f"{args.lang}.tsv", encoding="utf8")]
@@ -107,6 +118,7 @@ def main():
             pcm.astype("<i2").tofile(pcm_file)
             index.write(f"{at}\t{len(pcm)}\t{args.lang}\t{voice}\t{source}\t{text}\n")
             at += len(pcm)
+    if args.codec: through_codec(f"{name}.i16", args.codec)
     pathlib.Path(f"{name}.part").rename(f"{name}.tsv")
     print(name, f"{at / 16000 / 3600:.2f} h")
 
