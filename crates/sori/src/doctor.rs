@@ -1,0 +1,85 @@
+//! `sori doctor`: what this machine offers.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::Result;
+use clap::Args;
+use sori_infer::library::{Library, human_size};
+use sori_infer::linear::kernel_names;
+
+use crate::starter;
+
+/// The arguments of `sori doctor`.
+#[derive(Args)]
+pub struct DoctorCommand {
+    /// Where models are kept
+    #[arg(long, value_name = "FOLDER", env = "SORI_MODELS")]
+    models_dir: Option<PathBuf>,
+}
+
+/// Runs `sori doctor`.
+///
+/// # Errors
+/// When the library cannot be read.
+pub fn run(command: &DoctorCommand) -> Result<()> {
+    let root = command
+        .models_dir
+        .clone()
+        .unwrap_or_else(|| Library::default_root(&|name| std::env::var(name).ok()));
+    let [single, int8] = kernel_names();
+    let row = |name: &str, value: &str| println!("{name:<12} {value}");
+    row("sori", env!("CARGO_PKG_VERSION"));
+    row(
+        "system",
+        &format!(
+            "{} {}, {} cores",
+            std::env::consts::OS,
+            std::env::consts::ARCH,
+            std::thread::available_parallelism().map_or(1, usize::from)
+        ),
+    );
+    row("kernels", &format!("f32 {single}, int8 {int8}"));
+    row("ffmpeg", &ffmpeg());
+    row("models in", &root.display().to_string());
+    let listing = if root.exists() {
+        Some(Library::open(root)?.list()?)
+    } else {
+        None
+    };
+    for model in listing.iter().flat_map(|l| &l.installed) {
+        row(
+            "",
+            &format!(
+                "{} ({}, {})",
+                model.manifest.name,
+                model.manifest.kind.as_str(),
+                human_size(model.size())
+            ),
+        );
+    }
+    if listing.is_none_or(|l| l.installed.is_empty()) {
+        row("", "none installed: sori models pull base");
+    }
+    row(
+        "",
+        &format!("starter, built in ({})", &starter::checksum()[..12]),
+    );
+    Ok(())
+}
+
+fn ffmpeg() -> String {
+    let found = Command::new("ffmpeg").arg("-version").output().ok();
+    found
+        .and_then(|o| {
+            String::from_utf8(o.stdout)
+                .ok()?
+                .lines()
+                .next()
+                .map(str::to_owned)
+        })
+        .unwrap_or_else(|| {
+            "not installed: formats beyond the built-in decoders (AMR, WMA, HE-AAC, …) need it"
+                .to_owned()
+        })
+}
