@@ -123,9 +123,7 @@ fn a_cut_ggml_file_is_refused_wherever_it_ends() {
     let head = (0..TENSOR + 64).step_by(7);
     let tail = (1..40).map(|i| bytes.len() * i / 40);
     for end in head.chain(tail).chain([bytes.len() - 1]) {
-        let error = read_ggml(&bytes[..end])
-            .err()
-            .expect("cut files are refused");
+        let error = read_ggml(&bytes[..end]).expect_err("cut files are refused");
         assert!(
             error.to_string().contains("ggml-odd.bin: "),
             "{end}: {error}"
@@ -323,7 +321,7 @@ fn safetensors_claims_that_cannot_be_are_refused() {
         ("data cut short", safetensors(good, 7), Damaged),
     ] {
         let folder = folder_with(&[("model.safetensors", &bytes)]);
-        let error = read_safetensors(folder.path()).err().expect(what);
+        let error = read_safetensors(folder.path()).expect_err(what);
         assert_eq!(error.kind(), kind, "{what}: {error}");
         assert!(error.to_string().contains("model.safetensors: "), "{error}");
     }
