@@ -169,12 +169,12 @@ fn every_format_gives_the_same_scores_within_its_precision() {
         ("shards", 1e-6),
         ("F32", 1e-6),
         ("F16", 5e-3),
-        ("BF16", 5e-2),
-        ("Q8_0", 0.1),
-        ("Q5_1", 0.4),
-        ("Q5_0", 0.4),
-        ("Q4_1", 0.7),
-        ("Q4_0", 0.7),
+        ("BF16", 3e-2),
+        ("Q8_0", 0.05),
+        ("Q5_1", 0.3),
+        ("Q5_0", 0.3),
+        ("Q4_1", 0.5),
+        ("Q4_0", 0.5),
     ] {
         for (_, off) in found.iter().filter(|f| f.0 == name) {
             assert!(*off <= most, "{name} is {off} off: {found:?}");
@@ -186,7 +186,6 @@ fn every_format_gives_the_same_scores_within_its_precision() {
         five.iter().all(|&f| f < of("Q4_1") && f < of("Q4_0")),
         "{found:?}"
     );
-    println!("{found:?}");
 }
 
 #[test]
@@ -316,11 +315,10 @@ fn damaged_folders_are_refused_by_file() {
         config("d_model", json!(0)),
         config("encoder_layers", json!(u64::MAX)),
         config("decoder_layers", json!(0)),
-        config("num_mel_bins", json!(1 << 40)),
+        config("num_mel_bins", json!(1u64 << 40)),
         config("max_source_positions", json!(0)),
         config("max_target_positions", Value::Null),
-        added("<|endoftext|>", "<|end|>"),
-        added(": 50257", ": 99999999999"),
+        added(":50257", ":99999999999"),
         text("vocab.json", r#"{"a": 4000000000}"#),
         text("vocab.json", r#"{"語": 0}"#),
         text("preprocessor_config.json", r#"{"hop_length": 0}"#),
@@ -343,7 +341,7 @@ fn damaged_folders_are_refused_by_file() {
         "tokenizer.json",
         "model.safetensors",
     ] {
-        for damage in ["", "{", "[1]", "\u{0}\u{0}\u{0}\u{0}", &"[".repeat(100_000)] {
+        for damage in ["", "{", "7", "\u{0}\u{0}\u{0}\u{0}", &"[".repeat(100_000)] {
             cases.push(text(name, damage));
         }
     }
@@ -362,6 +360,9 @@ fn damaged_folders_are_refused_by_file() {
         }
     }
     open(folder.path());
+    fs::write(at("added_tokens.json"), "{}").expect("the folder is writable");
+    let message = refusal(folder.path(), "no special tokens");
+    assert!(message.contains("<|endoftext|>"), "{message}");
 }
 
 #[test]
@@ -371,7 +372,7 @@ fn weights_of_another_network_are_refused() {
     let whole = tensors(&weights);
     let place = folder.path().display().to_string();
     for name in [
-        "model.encoder.conv1.weight",
+        "model.encoder.conv2.weight",
         "model.decoder.layers.0.fc2.bias",
     ] {
         let mut less = whole.clone();

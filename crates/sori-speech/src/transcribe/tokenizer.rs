@@ -177,6 +177,10 @@ struct Model {
 
 pub(super) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, InferError> {
     let text = std::fs::read(path).map_err(|e| InferError::io(path, e))?;
+    if text.trim_ascii_start().first() != Some(&b'{') {
+        let message = "not a JSON object: download the file again";
+        return Err(InferError::new(InferErrorKind::Damaged, path, message));
+    }
     serde_json::from_slice(&text).map_err(|e| {
         InferError::new(
             InferErrorKind::Damaged,
