@@ -16,8 +16,10 @@ pub mod error;
 pub mod library;
 pub mod linear;
 pub mod ops;
+pub mod packed;
 pub mod pull;
 pub mod runtime;
 pub mod weights;
 
 pub use error::{InferError, InferErrorKind};
+pub use sori_kernels as kernels;

@@ -6,9 +6,9 @@ use std::process::Command;
 use anyhow::Result;
 use clap::Args;
 use sori_infer::library::{Library, human_size};
-use sori_infer::linear::kernel_names;
+use sori_infer::linear::kernel_name;
 
-use crate::starter;
+use crate::{instructions, starter};
 
 /// The arguments of `sori doctor`.
 #[derive(Args)]
@@ -27,7 +27,7 @@ pub fn run(command: &DoctorCommand) -> Result<()> {
         .models_dir
         .clone()
         .unwrap_or_else(|| Library::default_root(&|name| std::env::var(name).ok()));
-    let [single, int8] = kernel_names();
+
     let row = |name: &str, value: &str| println!("{name:<12} {value}");
     row("sori", env!("CARGO_PKG_VERSION"));
     row(
@@ -39,7 +39,10 @@ pub fn run(command: &DoctorCommand) -> Result<()> {
             std::thread::available_parallelism().map_or(1, usize::from)
         ),
     );
-    row("kernels", &format!("f32 {single}, int8 {int8}"));
+    row(
+        "kernels",
+        &format!("int8 {}, f32 {}", instructions()?.name(), kernel_name()),
+    );
     row("ffmpeg", &ffmpeg());
     row("models in", &root.display().to_string());
     let listing = if root.exists() {

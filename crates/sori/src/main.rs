@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Parser, Subcommand};
+use sori_infer::kernels::Isa;
 
 /// The exit status when a file, a model or a download failed.
 const FAILED: u8 = 1;
@@ -44,6 +45,14 @@ enum Command {
     Doctor(doctor::DoctorCommand),
     /// Measure speed and memory on this machine
     Bench(bench::BenchCommand),
+}
+
+/// The instructions that kernels use: those that `SORI_ISA` names, else the best of this machine.
+fn instructions() -> anyhow::Result<Isa> {
+    match std::env::var("SORI_ISA") {
+        Ok(name) => Isa::named(&name).map_err(|e| anyhow::anyhow!("SORI_ISA: {e}")),
+        Err(_) => Ok(Isa::best()),
+    }
 }
 
 fn main() -> ExitCode {

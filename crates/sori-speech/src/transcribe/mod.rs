@@ -23,13 +23,12 @@ use std::path::Path;
 
 pub use align::Alignment;
 pub use error::TranscribeError;
-pub use options::{Search, Task, TranscribeOptions};
+pub use options::{LoadOptions, Search, Task, TranscribeOptions};
 pub use spec::{Framing, Sizes, Spec, Steering};
 pub use tokenizer::Tokenizer;
 pub use transcriber::{AudioWindow, Transcriber, WindowText};
 
 use sori_dsp::{LogMel, LogMelOptions};
-use sori_infer::linear::Compute;
 use sori_infer::weights::GgmlFile;
 use sori_infer::{InferError, InferErrorKind};
 
@@ -47,20 +46,21 @@ pub struct Whisper {
 pub struct Heard(network::Heard);
 
 impl Whisper {
-    /// Loads a Hugging Face folder or a whisper.cpp GGML file; runs in the caller's rayon pool.
+    /// Loads a Hugging Face folder or a whisper.cpp GGML file; a [`Compute`](sori_infer::linear::Compute) will do as options.
     ///
     /// # Errors
     /// When the files are absent, damaged, foreign, or not those of a Whisper network.
-    pub fn open(path: &Path, compute: Compute) -> Result<Self, InferError> {
+    pub fn open(path: &Path, options: impl Into<LoadOptions>) -> Result<Self, InferError> {
+        let options = options.into();
         if path.is_dir() {
             let spec = Spec::from_folder(path)?;
-            Self::load(spec, &Checkpoint::folder(path)?, compute, path)
+            Self::load(spec, &Checkpoint::folder(path)?, &options, path)
         } else {
             let file = GgmlFile::open(path)?;
             Self::load(
                 Spec::from_ggml(&file)?,
                 &Checkpoint::Ggml(&file),
-                compute,
+                &options,
                 path,
             )
         }
@@ -69,18 +69,18 @@ impl Whisper {
     fn load(
         spec: Spec,
         checkpoint: &Checkpoint,
-        compute: Compute,
+        options: &LoadOptions,
         path: &Path,
     ) -> Result<Self, InferError> {
-        let options = LogMelOptions {
+        let features = LogMelOptions {
             mels: spec.sizes.mels,
             hop: spec.framing.hop,
             n_fft: spec.framing.n_fft,
             ..Default::default()
         };
-        let mel = LogMel::new(&options)
+        let mel = LogMel::new(&features)
             .map_err(|e| InferError::new(InferErrorKind::Unsupported, path, e.to_string()))?;
-        let network = Network::load(checkpoint, spec.sizes, compute)?;
+        let network = Network::load(checkpoint, spec.sizes, options, path)?;
         Ok(Self { spec, mel, network })
     }
 

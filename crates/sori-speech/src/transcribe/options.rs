@@ -1,7 +1,11 @@
 //! What a caller may choose about transcription.
 
+use std::path::PathBuf;
+
 use super::error::TranscribeError;
 use super::spec::Spec;
+use sori_infer::kernels::Isa;
+use sori_infer::linear::Compute;
 
 /// What the decoder is asked to write.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -152,5 +156,29 @@ impl TranscribeOptions {
             return refuse("--batch-size", "give a number from 1 to 256".to_owned());
         }
         Ok(())
+    }
+}
+/// How a checkpoint is loaded.
+#[derive(Clone, Debug)]
+pub struct LoadOptions {
+    /// The arithmetic.
+    pub compute: Compute,
+    /// The instructions that [`Compute::Int8`] uses; the best of this machine by default.
+    pub isa: Isa,
+    /// Threads that [`Compute::Int8`] uses, at least 1; those of the caller's rayon pool by default, in which
+    /// [`Compute::F32`] always runs.
+    pub threads: usize,
+    /// A folder where weights packed for [`Compute::Int8`] are kept, so that the next load takes milliseconds; none by default.
+    pub cache: Option<PathBuf>,
+}
+
+impl From<Compute> for LoadOptions {
+    fn from(compute: Compute) -> Self {
+        Self {
+            compute,
+            isa: Isa::best(),
+            threads: rayon::current_num_threads(),
+            cache: None,
+        }
     }
 }

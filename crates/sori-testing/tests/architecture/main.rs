@@ -72,6 +72,9 @@ fn dependencies(manifest: &Table, dev: bool) -> BTreeSet<String> {
         .collect()
 }
 
+/// The one crate with unsafe code.
+const UNSAFE_CRATE: &str = "sori-kernels";
+
 /// What is wrong with the dependencies of one crate.
 fn edge_faults(name: &str, manifest: &Table) -> Vec<String> {
     let mut faults = Vec::new();
@@ -105,10 +108,22 @@ fn edge_faults(name: &str, manifest: &Table) -> Vec<String> {
             }
         }
     }
-    let lints = manifest
+    let lint = |path: [&str; 2]| manifest.get("lints")?.get(path[0])?.get(path[1])?.as_str();
+    let shared = manifest
         .get("lints")
         .and_then(|lints| lints.get("workspace"));
-    if lints.and_then(|workspace| workspace.as_bool()) != Some(true) {
+    if name == UNSAFE_CRATE {
+        // Its lints are its own, for the workspace's forbid what it is for.
+        let strict = [
+            ["rust", "missing_docs"],
+            ["clippy", "undocumented_unsafe_blocks"],
+        ];
+        if strict.iter().any(|path| lint(*path) != Some("deny")) {
+            faults.push(format!(
+                "{name}: Cargo.toml lacks one of {strict:?} = \"deny\""
+            ));
+        }
+    } else if shared.and_then(|workspace| workspace.as_bool()) != Some(true) {
         faults.push(format!(
             "{name}: Cargo.toml lacks `[lints] workspace = true`"
         ));
@@ -134,8 +149,10 @@ fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
 fn source_faults(name: &str, source: &str) -> Vec<String> {
     let mut faults = Vec::new();
     let code = code_only(source);
-    if has_word(&code, "unsafe") && !name.starts_with("sori-kernels/") {
-        faults.push(format!("{name}: `unsafe` is allowed in sori-kernels only"));
+    if has_word(&code, "unsafe") && !name.starts_with(&format!("{UNSAFE_CRATE}/")) {
+        faults.push(format!(
+            "{name}: `unsafe` is allowed in {UNSAFE_CRATE} only"
+        ));
     }
     if name.ends_with("/tests.rs") {
         return faults;

@@ -8,12 +8,12 @@ use sori_infer::catalogue::ModelKind;
 use sori_infer::library::Library;
 use sori_infer::linear::Compute;
 use sori_infer::runtime::OnnxModel;
-use sori_speech::transcribe::Whisper;
+use sori_speech::transcribe::{LoadOptions, Whisper};
 use sori_speech::vad::VadModel;
 use sori_timeline::ModelVersion;
 
 use super::arguments::{ComputeArgument, TranscribeCommand, VadArgument};
-use crate::starter;
+use crate::{instructions, starter};
 
 /// Everything that is loaded once for all files.
 pub struct Loaded {
@@ -54,7 +54,12 @@ pub fn load(command: &TranscribeCommand) -> Result<Loaded> {
         &command.model,
         command.language.first().map(String::as_str),
     )?;
-    let whisper = Whisper::open(&path, compute)?;
+    let options = LoadOptions {
+        isa: instructions()?,
+        cache: Some(root.join(".packed")),
+        ..compute.into()
+    };
+    let whisper = Whisper::open(&path, options)?;
     let library = Library::open(root)?;
     let silero = || -> Result<(VadModel, ModelVersion)> {
         let best = library.best(ModelKind::Vad, None)?.ok_or_else(|| {

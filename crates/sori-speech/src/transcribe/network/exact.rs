@@ -1,23 +1,23 @@
-//! The forward pass of Whisper (openai/whisper model.py): an encoder over mel frames, a decoder over tokens.
+//! The forward pass in f32.
 
-use half::f16;
 use sori_infer::InferError;
 use sori_infer::attention::{Attend, attend, head_scores};
-use sori_infer::linear::{Compute, Linear};
+use sori_infer::linear::Linear;
 use sori_infer::ops::{LayerNorm, add, gelu};
 
-use super::spec::Sizes;
-use super::weights::Checkpoint;
+use super::super::spec::Sizes;
+use super::super::weights::Checkpoint;
+use super::{Heard, Memory, Row};
 
 /// Both halves, with packed weights.
-pub(super) struct Network {
+pub(in super::super) struct Exact {
     sizes: Sizes,
     conv1: Linear,
     conv2: Linear,
     audio_positions: Vec<f32>,
     encoder: Vec<Layer>,
     encoder_norm: LayerNorm,
-    embedding: Embedding,
+    embedding: Vec<f32>,
     text_positions: Vec<f32>,
     decoder: Vec<Layer>,
     decoder_norm: LayerNorm,
@@ -40,32 +40,18 @@ struct Projections {
     out: Linear,
 }
 
-/// Token embeddings, looked up row by row; half the size where the products are not exact anyway.
-enum Embedding {
-    F32(Vec<f32>),
-    F16(Vec<f16>),
-}
+/// What the encoder heard: keys and values of each decoder layer.
+pub(in super::super) struct ExactHeard(Vec<(Vec<f32>, Vec<f32>)>);
 
-/// What the encoder heard in one window: the keys and values of each decoder layer's cross-attention.
-pub(super) struct Heard(Vec<(Vec<f32>, Vec<f32>)>);
-
-/// The keys and values of the tokens that a sequence has so far.
+/// Keys and values of the tokens so far.
 #[derive(Clone, Default)]
-pub(super) struct Memory {
+pub(in super::super) struct ExactMemory {
     layers: Vec<(Vec<f32>, Vec<f32>)>,
     tokens: usize,
 }
 
-/// One sequence in a step of the decoder: new tokens after those in memory.
-pub(super) struct Row<'a> {
-    pub tokens: &'a [u32],
-    pub memory: &'a mut Memory,
-    pub heard: &'a Heard,
-}
-
 struct Loader<'a> {
     checkpoint: &'a Checkpoint<'a>,
-    compute: Compute,
     width: usize,
 }
 
@@ -83,10 +69,10 @@ impl Loader<'_> {
         let bias = with_bias
             .then(|| self.checkpoint.tensor(&format!("{name}.bias"), &[outputs]))
             .transpose()?;
-        Ok(Linear::new(&weight, inputs, bias, self.compute))
+        Ok(Linear::new(&weight, inputs, bias))
     }
 
-    /// A convolution of three frames as a product; it stays in f32, being a few per cent of the work.
+    /// A convolution of three frames as a product.
     fn conv(&self, name: &str, channels: usize) -> Result<Linear, InferError> {
         let weight = self
             .checkpoint
@@ -94,7 +80,7 @@ impl Loader<'_> {
         let bias = self
             .checkpoint
             .tensor(&format!("{name}.bias"), &[self.width])?;
-        Ok(Linear::new(&weight, channels * 3, Some(bias), Compute::F32))
+        Ok(Linear::new(&weight, channels * 3, Some(bias)))
     }
 
     fn norm(&self, name: &str) -> Result<LayerNorm, InferError> {
@@ -138,16 +124,11 @@ impl Loader<'_> {
     }
 }
 
-impl Network {
+impl Exact {
     /// Reads and packs all weights, one tensor at a time.
-    pub(super) fn load(
-        checkpoint: &Checkpoint,
-        sizes: Sizes,
-        compute: Compute,
-    ) -> Result<Self, InferError> {
+    pub(super) fn load(checkpoint: &Checkpoint, sizes: Sizes) -> Result<Self, InferError> {
         let load = Loader {
             checkpoint,
-            compute,
             width: sizes.width,
         };
         let stack = |half: &str, count, cross| {
@@ -175,16 +156,13 @@ impl Network {
             )?,
             decoder: stack("decoder", sizes.text_layers, true)?,
             decoder_norm: load.norm("decoder.layer_norm")?,
-            logits: Linear::new(&table, sizes.width, None, compute),
-            embedding: match compute {
-                Compute::F32 => Embedding::F32(table),
-                Compute::Int8 => Embedding::F16(table.iter().map(|&x| f16::from_f32(x)).collect()),
-            },
+            logits: Linear::new(&table, sizes.width, None),
+            embedding: table,
         })
     }
 
     /// Hears one window: log-mel `(mels, 2 · audio_context)`, row-major.
-    pub(super) fn hear(&self, mel: &[f32]) -> Heard {
+    pub(super) fn hear(&self, mel: &[f32]) -> ExactHeard {
         let (frames, width) = (2 * self.sizes.audio_context, self.sizes.width);
         let mut x = self
             .conv1
@@ -215,7 +193,7 @@ impl Network {
             layer.feed_forward(&mut x);
         }
         let x = self.encoder_norm.forward(&x);
-        Heard(
+        ExactHeard(
             self.decoder
                 .iter()
                 .filter_map(|l| l.cross.as_ref())
@@ -237,7 +215,7 @@ impl Network {
         let width = self.sizes.width;
         let mut x: Vec<f32> = rows.iter().flat_map(|row| self.embed(row)).collect();
         for row in rows.iter_mut() {
-            row.memory
+            memory_mut(row.memory)
                 .layers
                 .resize_with(self.decoder.len(), Default::default);
         }
@@ -252,8 +230,8 @@ impl Network {
                     .zip(rows.iter())
                     .map(|(q, row)| Attend {
                         q,
-                        k: &row.heard.0[index].0,
-                        v: &row.heard.0[index].1,
+                        k: &heard(row.heard).0[index].0,
+                        v: &heard(row.heard).0[index].1,
                         heads: self.sizes.text_heads,
                         width,
                         causal: None,
@@ -269,7 +247,7 @@ impl Network {
         }
         scores.append(&mut seen);
         for row in rows {
-            row.memory.tokens += row.tokens.len();
+            memory_mut(row.memory).tokens += row.tokens.len();
         }
         self.decoder_norm.forward(&x)
     }
@@ -282,20 +260,14 @@ impl Network {
     fn embed(&self, row: &Row) -> Vec<f32> {
         let width = self.sizes.width;
         let mut x = Vec::with_capacity(row.tokens.len() * width);
-        for (&token, position) in row.tokens.iter().zip(row.memory.tokens..) {
-            let at = token as usize * width;
+        for (&token, position) in row
+            .tokens
+            .iter()
+            .zip(memory(row.memory).map_or(0, |m| m.tokens)..)
+        {
+            let embedded = &self.embedding[token as usize * width..][..width];
             let place = &self.text_positions[position * width..][..width];
-            match &self.embedding {
-                Embedding::F32(table) => {
-                    x.extend(table[at..at + width].iter().zip(place).map(|(e, p)| e + p))
-                }
-                Embedding::F16(table) => x.extend(
-                    table[at..at + width]
-                        .iter()
-                        .zip(place)
-                        .map(|(e, p)| e.to_f32() + p),
-                ),
-            }
+            x.extend(embedded.iter().zip(place).map(|(e, p)| e + p));
         }
         x
     }
@@ -305,25 +277,52 @@ impl Network {
         let mut at = 0;
         for row in rows.iter_mut() {
             let new = at..at + row.tokens.len() * width;
-            row.memory.layers[layer].0.extend(&k[new.clone()]);
-            row.memory.layers[layer].1.extend(&v[new.clone()]);
+            let memory = &mut memory_mut(row.memory).layers[layer];
+            memory.0.extend(&k[new.clone()]);
+            memory.1.extend(&v[new.clone()]);
             at = new.end;
         }
         let each: Vec<_> = split(rows, q, width)
             .zip(rows.iter())
             .map(|(q, row)| {
-                let (k, v) = &row.memory.layers[layer];
+                let memory = memory(row.memory).expect("it was extended above");
+                let (k, v) = &memory.layers[layer];
                 Attend {
                     q,
                     k,
                     v,
                     heads: self.sizes.text_heads,
                     width,
-                    causal: Some(row.memory.tokens),
+                    causal: Some(memory.tokens),
                 }
             })
             .collect();
         attend(&each).concat()
+    }
+}
+
+/// What this network heard; another's is a mistake of the caller.
+fn heard(heard: &Heard) -> &ExactHeard {
+    match heard {
+        Heard::Exact(heard) => heard,
+        Heard::Fast(_) => panic!("a window is decoded by the network that heard it"),
+    }
+}
+
+fn memory(memory: &Memory) -> Option<&ExactMemory> {
+    match memory {
+        Memory::Exact(memory) => Some(memory),
+        Memory::Empty | Memory::Fast(_) => None,
+    }
+}
+
+fn memory_mut(memory: &mut Memory) -> &mut ExactMemory {
+    if !matches!(memory, Memory::Exact(_)) {
+        *memory = Memory::Exact(ExactMemory::default());
+    }
+    match memory {
+        Memory::Exact(memory) => memory,
+        _ => unreachable!("it was made so above"),
     }
 }
 

@@ -1,0 +1,199 @@
+//! The parts of the fast network: packed from a checkpoint, or mapped from the file where they were kept the last time.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use sori_infer::kernels::{Bf16Matrix, Buffer, Int8Matrix, Norm};
+use sori_infer::packed::{PackedFile, PackedWriter};
+use sori_infer::{InferError, InferErrorKind};
+
+use super::super::weights::Checkpoint;
+
+/// Where parts come from.
+pub(super) enum Parts<'a> {
+    /// From the checkpoint; each is also kept for the next time, while the disk takes them.
+    Fresh {
+        checkpoint: &'a Checkpoint<'a>,
+        keep: Option<PackedWriter>,
+    },
+    /// From a file that was checked when it was opened.
+    Kept { file: PackedFile, path: PathBuf },
+}
+
+/// A weight and its bias as PyTorch stores them, before packing.
+pub(super) type Raw = (Vec<f32>, Option<Vec<f32>>);
+
+/// Scale and offset of a layer normalisation.
+pub(super) struct NormParts {
+    weight: Buffer<f32>,
+    bias: Buffer<f32>,
+}
+
+impl NormParts {
+    pub(super) fn norm(&self) -> Norm<'_> {
+        Norm {
+            weight: &self.weight,
+            bias: &self.bias,
+        }
+    }
+}
+
+impl<'a> Parts<'a> {
+    /// Looks for kept parts in the folder `cache`, and begins to keep them where there are none.
+    pub(super) fn open(checkpoint: &'a Checkpoint<'a>, model: &Path, cache: Option<&Path>) -> Self {
+        let place = cache.and_then(|cache| Some((cache.join(file_name(model)), key(model)?)));
+        let Some((path, key)) = place else {
+            return Self::Fresh {
+                checkpoint,
+                keep: None,
+            };
+        };
+        match PackedFile::open(&path, &key) {
+            Some(file) => Self::Kept { file, path },
+            // A disk that is full or read-only costs time at the next start, and nothing else.
+            None => Self::Fresh {
+                checkpoint,
+                keep: PackedWriter::create(&path, &key).ok(),
+            },
+        }
+    }
+
+    /// Completes what is kept.
+    pub(super) fn close(self) {
+        if let Self::Fresh {
+            keep: Some(keep), ..
+        } = self
+        {
+            // As above.
+            let _ = keep.finish();
+        }
+    }
+
+    /// A matrix in 8-bit integers of shape `(outputs, inputs)`, made of what `raw` reads.
+    pub(super) fn int8(
+        &mut self,
+        name: &str,
+        [outputs, inputs]: [usize; 2],
+        raw: impl FnOnce(&Checkpoint) -> Result<Raw, InferError>,
+    ) -> Result<Int8Matrix, InferError> {
+        let [panels, columns] = ["panels", "columns"].map(|part| format!("{name}.{part}"));
+        match self {
+            Self::Fresh { checkpoint, keep } => {
+                let (weight, bias) = raw(checkpoint)?;
+                let matrix = Int8Matrix::pack(&weight, inputs, bias.as_deref());
+                let (a, b) = matrix.parts();
+                keep_or_stop(keep, |file| {
+                    file.add(&panels, a).and_then(|()| file.add(&columns, b))
+                });
+                Ok(matrix)
+            }
+            Self::Kept { file, path } => {
+                let parts = file.section(&panels).zip(file.section(&columns));
+                let matrix = parts.and_then(|(a, b)| Int8Matrix::from_parts(inputs, outputs, a, b));
+                matrix.ok_or_else(|| stale(path, name))
+            }
+        }
+    }
+
+    /// A matrix in bf16, likewise; its bias is not optional.
+    pub(super) fn bf16(
+        &mut self,
+        name: &str,
+        [outputs, inputs]: [usize; 2],
+        raw: impl FnOnce(&Checkpoint) -> Result<(Vec<f32>, Vec<f32>), InferError>,
+    ) -> Result<Bf16Matrix, InferError> {
+        let [panels, offsets] = ["panels", "bias"].map(|part| format!("{name}.{part}"));
+        match self {
+            Self::Fresh { checkpoint, keep } => {
+                let (weight, bias) = raw(checkpoint)?;
+                let matrix = Bf16Matrix::pack(&weight, inputs, &bias);
+                let (a, b) = matrix.parts();
+                keep_or_stop(keep, |file| {
+                    file.add(&panels, a).and_then(|()| file.add(&offsets, b))
+                });
+                Ok(matrix)
+            }
+            Self::Kept { file, path } => {
+                let parts = file.section(&panels).zip(file.section(&offsets));
+                let matrix = parts.and_then(|(a, b)| Bf16Matrix::from_parts(inputs, outputs, a, b));
+                matrix.ok_or_else(|| stale(path, name))
+            }
+        }
+    }
+
+    /// A tensor as it is.
+    pub(super) fn plain(&mut self, name: &str, shape: &[usize]) -> Result<Buffer<f32>, InferError> {
+        match self {
+            Self::Fresh { checkpoint, keep } => {
+                let data = checkpoint.tensor(name, shape)?;
+                let buffer = Buffer::build(data.len(), |all| all.copy_from_slice(&data));
+                keep_or_stop(keep, |file| file.add(name, &buffer));
+                Ok(buffer)
+            }
+            Self::Kept { file, path } => file
+                .section(name)
+                .filter(|buffer| buffer.len() == shape.iter().product::<usize>())
+                .ok_or_else(|| stale(path, name)),
+        }
+    }
+
+    /// A layer normalisation over `width` columns.
+    pub(super) fn norm(&mut self, name: &str, width: usize) -> Result<NormParts, InferError> {
+        Ok(NormParts {
+            weight: self.plain(&format!("{name}.weight"), &[width])?,
+            bias: self.plain(&format!("{name}.bias"), &[width])?,
+        })
+    }
+}
+
+/// Writes to the file that keeps parts, and gives it up when that fails.
+fn keep_or_stop(
+    keep: &mut Option<PackedWriter>,
+    write: impl FnOnce(&mut PackedWriter) -> std::io::Result<()>,
+) {
+    if keep.as_mut().is_some_and(|file| write(file).is_err()) {
+        *keep = None;
+    }
+}
+
+fn stale(path: &Path, name: &str) -> InferError {
+    let message = format!("the packed weights lack {name}: delete this file, it is made again");
+    InferError::new(InferErrorKind::Damaged, path, message)
+}
+
+/// A name for a model's packed weights that no other model's path gives (FNV-1a, 64 bits).
+fn file_name(model: &Path) -> String {
+    let model = fs::canonicalize(model).unwrap_or_else(|_| model.to_owned());
+    let mut hash = 0xCBF2_9CE4_8422_2325u64;
+    for byte in model.as_os_str().as_encoded_bytes() {
+        hash = (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01B3);
+    }
+    let stem = model.file_stem().unwrap_or_default().to_string_lossy();
+    format!("{stem}-{hash:016x}.pack")
+}
+
+/// What tells whether a model's files are still those that were packed: names, lengths, times of change.
+fn key(model: &Path) -> Option<String> {
+    let mut files = Vec::new();
+    if model.is_dir() {
+        for item in fs::read_dir(model).ok()? {
+            let path = item.ok()?.path();
+            let name = path.file_name()?.to_string_lossy().into_owned();
+            if name == "config.json" || name.ends_with(".safetensors") {
+                files.push(path);
+            }
+        }
+        files.sort();
+    } else {
+        files.push(model.to_owned());
+    }
+    let mut key = fs::canonicalize(model).ok()?.display().to_string();
+    for file in files {
+        let about = fs::metadata(&file).ok()?;
+        let changed = about.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
+        let name = file.file_name()?.to_string_lossy().into_owned();
+        key += &format!("; {name} {} {}", about.len(), changed.as_nanos());
+    }
+    Some(key)
+}
