@@ -119,7 +119,7 @@ impl<'a> Session<'a> {
             clock,
             pace: options.pace,
             window_seconds,
-            batch: options.transcribe.batch,
+            batch: models.whisper.batch(options.transcribe.batch),
             finder: finder.transpose()?,
             transcriber: Transcriber::new(models.whisper, options.transcribe)?,
             pcm: VecDeque::new(),

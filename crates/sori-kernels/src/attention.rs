@@ -1,8 +1,12 @@
-//! Attention of the encoder: every frame to all frames (Vaswani et al. 2017, section 3.2), in bf16 with sums in f32.
+//! Attention of the encoder: every frame to all frames (Vaswani et al. 2017, section 3.2), in bf16 with sums in f32 and a
+//! running softmax (Milakov and Gimelshein 2018).
+
+use std::ops::Range;
 
 use crate::arch::Arch;
 use crate::body::{PANEL, bf16_sums, exp2, kernel, with_rows};
 use crate::buffer::{Line, lines, numbers, numbers_mut};
+use crate::cache::MOST;
 use crate::isa::Isa;
 use crate::rows::to_bf16;
 
@@ -45,7 +49,11 @@ impl TileShape {
 
 impl KvTiles {
     /// Room for `frames` frames of `heads` heads of `each` columns.
+    ///
+    /// # Panics
+    /// When a head has more than 256 columns.
     pub fn new(frames: usize, heads: usize, each: usize) -> Self {
+        assert!(each <= MOST, "heads of at most {MOST} columns");
         let shape = TileShape { heads, each };
         let tiles = frames.div_ceil(PANEL) * heads;
         Self {
@@ -77,21 +85,18 @@ impl KvTiles {
             q.len() == out.len() && q.len().is_multiple_of(width),
             "whole rows in and out"
         );
-        let keys = self.frames.next_multiple_of(PANEL);
-        scratch.scores.resize(6 * keys, 0.0);
-        scratch.chances.resize(6 * keys, 0);
-        // The last head's odd column is multiplied by zeros, yet it is read.
-        scratch.q.clear();
-        scratch.q.extend_from_slice(q);
-        scratch.q.push(0);
+        scratch.scores.resize(ROWS * SEGMENT * PANEL, 0.0);
+        scratch.chances.resize(ROWS * SEGMENT * PANEL, 0);
+        scratch.values.resize(ROWS * self.shape.wide(), 0.0);
         let job = AttendJob {
-            q: scratch.q.as_ptr(),
+            q: q.as_ptr(),
             rows: q.len() / width,
             shape: self.shape,
             frames: self.frames,
             tiles: numbers::<u16>(&self.tiles).as_ptr(),
             scores: scratch.scores.as_mut_ptr(),
             chances: scratch.chances.as_mut_ptr(),
+            values: scratch.values.as_mut_ptr(),
             out: out.as_mut_ptr(),
         };
         // SAFETY: the lengths were checked and made above.
@@ -102,9 +107,9 @@ impl KvTiles {
 /// Memory that [`KvTiles::attend`] works in.
 #[derive(Default)]
 pub struct AttendScratch {
-    q: Vec<u16>,
     scores: Vec<f32>,
     chances: Vec<u16>,
+    values: Vec<f32>,
 }
 
 impl KvTile<'_> {
@@ -130,12 +135,23 @@ impl KvTile<'_> {
             for (row, all) in narrow.chunks_exact(3 * width).enumerate() {
                 let key = &all[width + head * each..][..each];
                 for (pair, out) in key.chunks(2).zip(k.chunks_exact_mut(2 * PANEL)) {
-                    out[2 * row..][..pair.len()].copy_from_slice(pair);
+                    let out = &mut out[2 * row..][..2];
+                    match *pair {
+                        [a, b] => (out[0], out[1]) = (a, b),
+                        [a] => out[0] = a,
+                        _ => {}
+                    }
                 }
-                let value = &all[2 * width + head * each..][..each];
-                let out = &mut v[row / 2 * 2 * wide..][..2 * wide];
-                for (place, &x) in out[row % 2..].iter_mut().step_by(2).zip(value) {
-                    *place = x;
+            }
+            for (two, out) in narrow.chunks(6 * width).zip(v.chunks_exact_mut(2 * wide)) {
+                let value = |row: usize| &two[(3 * row + 2) * width + head * each..][..each];
+                let pairs = out.chunks_exact_mut(2).zip(value(0));
+                if two.len() == 6 * width {
+                    pairs
+                        .zip(value(1))
+                        .for_each(|((out, &a), &b)| (out[0], out[1]) = (a, b));
+                } else {
+                    pairs.for_each(|(out, &a)| (out[0], out[1]) = (a, 0));
                 }
             }
         }
@@ -151,6 +167,7 @@ struct AttendJob {
     tiles: *const u16,
     scores: *mut f32,
     chances: *mut u16,
+    values: *mut f32,
     out: *mut f32,
 }
 
@@ -172,6 +189,11 @@ unsafe fn attend_body<A: Arch, const N: usize>(job: &AttendJob) {
     }
 }
 
+/// Rows that are attended at once, at most.
+const ROWS: usize = 6;
+/// Tiles of keys between two looks at the highest score: what `M` rows score in them stays in the first-level cache.
+const SEGMENT: usize = 8;
+
 #[inline(always)]
 unsafe fn attend_rows<A: Arch, const M: usize, const N: usize>(
     job: &AttendJob,
@@ -179,45 +201,141 @@ unsafe fn attend_rows<A: Arch, const M: usize, const N: usize>(
     row: usize,
 ) {
     let TileShape { heads, each } = job.shape;
-    let (width, keys) = (heads * each, job.frames.next_multiple_of(PANEL));
-    let (key_size, size) = job.shape.sizes();
+    let (width, wide) = (heads * each, job.shape.wide());
+    let tiles = job.frames.div_ceil(PANEL);
     // SAFETY: the caller's.
     unsafe {
-        let q = job.q.add(row * width + head * each);
-        let tile = |index: usize| job.tiles.add((index * heads + head) * size);
-        for index in 0..keys / PANEL {
+        // Rows at a distance that the compiler knows leave it registers for sums.
+        let mut q = [0u16; ROWS * MOST];
+        for (m, q) in q.chunks_exact_mut(MOST).enumerate().take(M) {
+            let from = job.q.add((row + m) * width + head * each);
+            std::ptr::copy_nonoverlapping(from, q.as_mut_ptr(), each);
+        }
+        let q = q.as_ptr();
+        let (mut tops, mut totals) = ([f32::NEG_INFINITY; M], [0.0; M]);
+        job.values.write_bytes(0, M * wide);
+        for first in (0..tiles).step_by(SEGMENT) {
+            let tiles = first..(first + SEGMENT).min(tiles);
+            let highest = score::<A, M, N>(job, q, head, tiles.clone());
+            let mut shrinks = [1.0; M];
+            for m in 0..M {
+                let top = highest[m].max(tops[m]);
+                shrinks[m] = power::<A>(tops[m] - top);
+                tops[m] = top;
+                let at = m * SEGMENT * PANEL;
+                let (scores, out) = (job.scores.add(at), job.chances.add(at));
+                totals[m] = totals[m] * shrinks[m] + chances::<A>(scores, top, tiles.len(), out);
+            }
+            for column in (0..each).step_by(N * A::LANES) {
+                gather::<A, M, N>(job, head, tiles.clone(), column, &shrinks);
+            }
+        }
+        for (m, total) in totals.into_iter().enumerate() {
+            let whole = A::splat(1.0 / total);
+            for at in (0..each).step_by(A::LANES) {
+                let x = A::mul(A::load(job.values.add(m * wide + at)), whole);
+                write::<A>(
+                    x,
+                    job.out.add((row + m) * width + head * each + at),
+                    each - at,
+                );
+            }
+        }
+    }
+}
+
+/// `2ˣ` of one number, as [`exp2`] has it.
+#[inline(always)]
+unsafe fn power<A: Arch>(x: f32) -> f32 {
+    let mut all = [0.0f32; 16];
+    // SAFETY: the caller's; `all` is as long as the longest vector.
+    unsafe { A::store(all.as_mut_ptr(), exp2::<A, 3>(A::splat(x))) };
+    all[0]
+}
+
+/// Fills the scores of some tiles, for `M` rows, and returns the highest of each row; frames beyond the last have none.
+#[inline(always)]
+unsafe fn score<A: Arch, const M: usize, const N: usize>(
+    job: &AttendJob,
+    q: *const u16,
+    head: usize,
+    tiles: Range<usize>,
+) -> [f32; M] {
+    let (heads, size) = (job.shape.heads, job.shape.sizes().1);
+    // SAFETY: the caller's.
+    unsafe {
+        let mut tops = [A::splat(f32::NEG_INFINITY); M];
+        for index in tiles.clone() {
+            let k = job.tiles.add((index * heads + head) * size);
+            let from = (index - tiles.start) * PANEL;
             for part in (0..PANEL).step_by(N * A::LANES) {
                 let mut sums = [[A::splat(0.0); N]; M];
-                let k = tile(index).add(part * 2);
-                bf16_sums::<A, M, N>(&mut sums, job.shape.pairs(), q, width, k);
+                let k = k.add(part * 2);
+                let next = k.wrapping_add(heads * size);
+                bf16_sums::<A, M, N>(&mut sums, job.shape.pairs(), q, MOST, k, next);
                 for (m, sums) in sums.into_iter().enumerate() {
                     for (n, sum) in sums.into_iter().enumerate() {
-                        let at = m * keys + index * PANEL + part + n * A::LANES;
-                        A::store(job.scores.add(at), sum);
+                        let at = part + n * A::LANES;
+                        let scores = job.scores.add(m * SEGMENT * PANEL + from + at);
+                        A::store(scores, sum);
+                        if (index + 1) * PANEL <= job.frames {
+                            tops[m] = A::max(tops[m], sum);
+                        }
                     }
                 }
             }
         }
-        let mut totals = [0.0; M];
-        for (m, total) in totals.iter_mut().enumerate() {
-            let scores = job.scores.add(m * keys);
-            *total = chances::<A>(scores, job.frames, keys, job.chances.add(m * keys));
-        }
-        for column in (0..each).step_by(N * A::LANES) {
-            let mut sums = [[A::splat(0.0); N]; M];
-            for index in 0..keys / PANEL {
-                let v = tile(index).add(key_size);
-                // A panel of values is as wide as a head; its pairs lie `wide` columns apart.
-                let p = job.chances.add(index * PANEL).cast_const();
-                value_sums::<A, M, N>(&mut sums, p, keys, v.add(column * 2), job.shape.wide());
-            }
-            for (m, sums) in sums.into_iter().enumerate() {
-                let whole = A::splat(1.0 / totals[m]);
-                for (n, sum) in sums.into_iter().enumerate() {
-                    let at = column + n * A::LANES;
-                    let out = job.out.add((row + m) * width + head * each + at);
-                    write::<A>(A::mul(sum, whole), out, each.saturating_sub(at));
+        let last = tiles.end * PANEL > job.frames;
+        std::array::from_fn(|m| {
+            let mut top = A::highest(tops[m]);
+            if last {
+                // The last tile holds frames and what lies beyond them.
+                let scores = job.scores.add(m * SEGMENT * PANEL);
+                let (partial, end) = ((tiles.end - 1 - tiles.start) * PANEL, tiles.len() * PANEL);
+                let frames = job.frames - tiles.start * PANEL;
+                for at in partial..frames {
+                    top = top.max(*scores.add(at));
                 }
+                for at in frames..end {
+                    *scores.add(at) = f32::NEG_INFINITY;
+                }
+            }
+            top
+        })
+    }
+}
+
+/// Adds the values of some tiles, weighted by their chances, to what is summed, which shrinks first.
+#[inline(always)]
+unsafe fn gather<A: Arch, const M: usize, const N: usize>(
+    job: &AttendJob,
+    head: usize,
+    tiles: Range<usize>,
+    column: usize,
+    shrinks: &[f32; M],
+) {
+    let (heads, wide) = (job.shape.heads, job.shape.wide());
+    let (key_size, size) = job.shape.sizes();
+    // SAFETY: the caller's.
+    unsafe {
+        let mut sums = [[A::splat(0.0); N]; M];
+        for (m, sums) in sums.iter_mut().enumerate() {
+            for (n, sum) in sums.iter_mut().enumerate() {
+                let value = A::load(job.values.add(m * wide + column + n * A::LANES));
+                *sum = A::mul(value, A::splat(shrinks[m]));
+            }
+        }
+        for index in tiles.clone() {
+            // A panel of values is as wide as a head; its pairs lie `wide` columns apart.
+            let v = job
+                .tiles
+                .add((index * heads + head) * size + key_size + column * 2);
+            let p = job.chances.add((index - tiles.start) * PANEL).cast_const();
+            value_sums::<A, M, N>(&mut sums, p, v, wide, v.wrapping_add(heads * size));
+        }
+        for (m, sums) in sums.into_iter().enumerate() {
+            for (n, sum) in sums.into_iter().enumerate() {
+                A::store(job.values.add(m * wide + column + n * A::LANES), sum);
             }
         }
     }
@@ -228,45 +346,35 @@ unsafe fn attend_rows<A: Arch, const M: usize, const N: usize>(
 unsafe fn value_sums<A: Arch, const M: usize, const N: usize>(
     sums: &mut [[A::F; N]; M],
     chances: *const u16,
-    stride: usize,
     v: *const u16,
     wide: usize,
+    next: *const u16,
 ) {
+    const STRIDE: usize = SEGMENT * PANEL;
     // SAFETY: the caller's.
     unsafe {
         if wide == PANEL {
-            bf16_sums::<A, M, N>(sums, PANEL / 2, chances, stride, v);
+            bf16_sums::<A, M, N>(sums, PANEL / 2, chances, STRIDE, v, next);
             return;
         }
         for pair in 0..PANEL / 2 {
             let v = v.add(pair * 2 * wide);
-            bf16_sums::<A, M, N>(sums, 1, chances.add(pair * 2), stride, v);
+            bf16_sums::<A, M, N>(sums, 1, chances.add(pair * 2), STRIDE, v, v);
         }
     }
 }
 
-/// Turns scores (of base 2) into chances that are not yet divided by their sum, which it returns; frames beyond the last
-/// get none.
+/// Turns the scores (of base 2) of some tiles into chances that are not yet divided by their sum, which it returns.
 #[inline(always)]
-unsafe fn chances<A: Arch>(scores: *mut f32, frames: usize, keys: usize, out: *mut u16) -> f32 {
+unsafe fn chances<A: Arch>(scores: *const f32, top: f32, tiles: usize, out: *mut u16) -> f32 {
     // SAFETY: the caller's.
     unsafe {
-        for at in frames..keys {
-            *scores.add(at) = f32::NEG_INFINITY;
-        }
-        let mut tops = [A::splat(f32::NEG_INFINITY); 4];
-        for at in (0..keys).step_by(4 * A::LANES) {
-            for (i, top) in tops.iter_mut().enumerate() {
-                *top = A::max(*top, A::load(scores.add(at + i * A::LANES)));
-            }
-        }
-        let top = A::max(A::max(tops[0], tops[1]), A::max(tops[2], tops[3]));
-        let top = A::splat(A::highest(top));
-        let mut sums = [A::splat(0.0); 4];
-        for at in (0..keys).step_by(4 * A::LANES) {
+        let (top, mut sums) = (A::splat(top), [A::splat(0.0); 4]);
+        for at in (0..tiles * PANEL).step_by(4 * A::LANES) {
             for (i, sum) in sums.iter_mut().enumerate() {
                 let at = at + i * A::LANES;
-                let x = exp2::<A>(A::sub(A::load(scores.add(at)), top));
+                // What follows is rounded to 8 bits: a third power is enough.
+                let x = exp2::<A, 3>(A::sub(A::load(scores.add(at)), top));
                 *sum = A::add(*sum, x);
                 A::store_bf16(out.add(at), x);
             }

@@ -6,8 +6,10 @@
 
 use std::sync::Arc;
 
-use crate::body::PANEL;
+use crate::arch::Arch;
+use crate::body::{PANEL, kernel};
 use crate::buffer::{LINE, Line, bytes_of, lines, numbers_mut};
+use crate::isa::Isa;
 
 /// Sizes of a cache: what a position has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +42,9 @@ impl CacheShape {
     }
 }
 
+/// Columns that a head may have.
+pub(crate) const MOST: usize = 256;
+
 /// Keys and values of a sequence, in 8-bit integers; clones are cheap and independent.
 #[derive(Clone)]
 pub struct KvCache {
@@ -56,7 +61,11 @@ pub struct KvBlock {
 
 impl KvBlock {
     /// An empty block.
+    ///
+    /// # Panics
+    /// When a head has more than 256 columns.
     pub fn new(shape: CacheShape) -> Self {
+        assert!(shape.each <= MOST, "heads of at most {MOST} columns");
         let lines = lines::<u8>(shape.block());
         Self { shape, lines }
     }
@@ -65,7 +74,7 @@ impl KvBlock {
     ///
     /// # Panics
     /// When there are more than 64 rows, they are not whole, or there is no such layer.
-    pub fn store(&mut self, layer: usize, kv: &[f32]) {
+    pub fn store(&mut self, isa: Isa, layer: usize, kv: &[f32]) {
         let width = self.shape.heads * self.shape.each;
         let rows = kv.len() / (2 * width);
         assert!(
@@ -73,14 +82,18 @@ impl KvBlock {
             "up to 64 whole rows"
         );
         for (row, kv) in kv.chunks_exact(2 * width).enumerate() {
-            put(self.shape, &mut self.lines, layer, row, kv);
+            put(isa, self.shape, &mut self.lines, layer, row, kv);
         }
     }
 }
 
 impl KvCache {
     /// A cache that holds nothing.
+    ///
+    /// # Panics
+    /// When a head has more than 256 columns.
     pub fn new(shape: CacheShape) -> Self {
+        assert!(shape.each <= MOST, "heads of at most {MOST} columns");
         Self {
             shape,
             blocks: Vec::new(),
@@ -116,14 +129,14 @@ impl KvCache {
     ///
     /// # Panics
     /// When `kv` is not one row, there is no such layer, or positions before it are not stored.
-    pub fn store(&mut self, layer: usize, ahead: usize, kv: &[f32]) {
+    pub fn store(&mut self, isa: Isa, layer: usize, ahead: usize, kv: &[f32]) {
         assert_eq!(kv.len(), 2 * self.shape.heads * self.shape.each, "one row");
         let at = self.len + ahead;
         if at / PANEL == self.blocks.len() {
             self.blocks.push(Arc::new(lines::<u8>(self.shape.block())));
         }
         let block = Arc::make_mut(&mut self.blocks[at / PANEL]);
-        put(self.shape, block, layer, at % PANEL, kv);
+        put(isa, self.shape, block, layer, at % PANEL, kv);
     }
 
     /// Sizes.
@@ -161,40 +174,106 @@ impl KvCache {
 }
 
 /// Quantises the keys and values of one position.
-fn put(shape: CacheShape, block: &mut [Line], layer: usize, position: usize, kv: &[f32]) {
+fn put(isa: Isa, shape: CacheShape, block: &mut [Line], layer: usize, position: usize, kv: &[f32]) {
     assert!(layer < shape.layers, "layer {layer} of {}", shape.layers);
     let (scales, record) = shape.record();
     let (k, v) = kv.split_at(shape.heads * shape.each);
     let lines = record / LINE;
     let records = block[layer * shape.heads * lines..].chunks_exact_mut(lines);
+    let mut whole = [0; MOST];
     for ((k, v), lines) in k.chunks(shape.each).zip(v.chunks(shape.each)).zip(records) {
         let bytes = numbers_mut::<u8>(lines);
-        let mut sum = 0;
-        let key_scale = quantise(k, |i, q| {
-            bytes[(i / 4 * PANEL + position) * 4 + i % 4] = q as u8;
-            sum += i32::from(q);
-        });
-        let values = &mut bytes[shape.keys() + position / 4 * 4 * shape.wide()..];
-        let value_scale = quantise(v, |i, q| values[i * 4 + position % 4] = q as u8);
+        let (key_scale, sum) = quantise(isa, k, &mut whole);
+        let (keys, rest) = bytes.split_at_mut(shape.keys());
+        let fours = whole[..k.len()].chunks(4);
+        for (group, four) in keys.chunks_exact_mut(4 * PANEL).zip(fours) {
+            let place = &mut group[4 * position..][..4];
+            match <[u8; 4]>::try_from(four) {
+                Ok(four) => place.copy_from_slice(&four),
+                Err(_) => place[..four.len()].copy_from_slice(four),
+            }
+        }
+        let (value_scale, _) = quantise(isa, v, &mut whole);
+        let values = &mut rest[position / 4 * 4 * shape.wide()..][..4 * shape.wide()];
+        for (four, &q) in values.chunks_exact_mut(4).zip(&whole[..v.len()]) {
+            four[position % 4] = q;
+        }
         let scales = &mut numbers_mut::<f32>(&mut lines[scales / LINE..]);
         scales[position] = key_scale;
-        scales[PANEL + position] = key_scale * sum as f32;
+        scales[PANEL + position] = key_scale * sum;
         scales[2 * PANEL + position] = value_scale;
     }
 }
 
-/// Gives every number as −127 to 127 to `store`; returns the scale. Numbers that are not finite count as zeros.
-fn quantise(x: &[f32], mut store: impl FnMut(usize, i8)) -> f32 {
-    let largest = x.iter().fold(0.0f32, |m, x| m.max(x.abs()));
-    let usable = largest > 0.0 && largest.is_finite();
-    let (per, scale) = if usable {
-        (127.0 / largest, largest / 127.0)
-    } else {
-        (0.0, 0.0)
+/// Writes every number as −127 to 127, in two's complement; returns the scale and the sum of what was written. A number that
+/// is not finite makes zeros of all.
+fn quantise(isa: Isa, x: &[f32], out: &mut [u8; MOST]) -> (f32, f32) {
+    assert!(x.len() <= MOST, "heads of at most {MOST} columns");
+    let mut job = SignedJob {
+        x: x.as_ptr(),
+        len: x.len(),
+        out: out.as_mut_ptr(),
+        scale: 0.0,
+        sum: 0.0,
     };
-    for (i, &x) in x.iter().enumerate() {
-        // Adding 1.5 · 2²³ rounds to a whole number, whose low byte is then the lowest of the sum.
-        store(i, (x * per + 12_582_912.0).to_bits() as i8);
+    // SAFETY: the length is the numbers' and at most the output's.
+    unsafe { signed_kernel(isa, &mut job) };
+    (job.scale, job.sum)
+}
+
+struct SignedJob {
+    x: *const f32,
+    len: usize,
+    out: *mut u8,
+    scale: f32,
+    sum: f32,
+}
+
+kernel! {
+    /// Quantises one head of one position.
+    signed_kernel = signed_body(&mut SignedJob)
+}
+
+#[inline(always)]
+unsafe fn signed_body<A: Arch, const N: usize>(job: &mut SignedJob) {
+    // SAFETY: the caller's; what is beyond the last whole vector is worked on in a copy.
+    unsafe {
+        let whole = job.len / A::LANES * A::LANES;
+        let mut rest = [0.0f32; 16];
+        std::ptr::copy_nonoverlapping(job.x.add(whole), rest.as_mut_ptr(), job.len - whole);
+        let part = |at: usize| {
+            A::load(if at < whole {
+                job.x.add(at)
+            } else {
+                rest.as_ptr()
+            })
+        };
+        let (mut top, mut odd) = (A::splat(0.0), A::splat(0.0));
+        for at in (0..job.len).step_by(A::LANES) {
+            let x = part(at);
+            top = A::max(top, A::max(x, A::sub(A::splat(0.0), x)));
+            // What is not finite leaves something that is not a number.
+            odd = A::add(odd, A::sub(x, x));
+        }
+        let largest = A::highest(top);
+        let usable = largest > 0.0 && A::sum(odd) == 0.0;
+        if !usable {
+            job.out.write_bytes(0, job.len);
+            return;
+        }
+        job.scale = largest / 127.0;
+        let per = A::splat(127.0 / largest);
+        let mut sum = A::splat(0.0);
+        for at in (0..job.len).step_by(A::LANES) {
+            let x = A::round(A::mul(part(at), per));
+            sum = A::add(sum, x);
+            let mut bytes = [0u8; 16];
+            A::store_u8(bytes.as_mut_ptr(), A::add(x, A::splat(128.0)));
+            // With the top bit turned, x + 128 of 0 to 255 is x in two's complement.
+            let bytes = u128::from_ne_bytes(bytes) ^ u128::from_ne_bytes([0x80; 16]);
+            let count = (job.len - at).min(A::LANES);
+            std::ptr::copy_nonoverlapping(bytes.to_ne_bytes().as_ptr(), job.out.add(at), count);
+        }
+        job.sum = A::sum(sum);
     }
-    scale
 }

@@ -4,7 +4,8 @@
 use crate::arch::Arch;
 use crate::attention::write;
 use crate::body::{PANEL, exp2, int8_sums, kernel, with_rows};
-use crate::cache::KvCache;
+use crate::buffer::LINE;
+use crate::cache::{KvCache, MOST};
 use crate::isa::Isa;
 use crate::team::{Shared, Team};
 
@@ -124,7 +125,6 @@ fn each_tile(
         "at most {} positions",
         PLACES * PANEL
     );
-    assert!(stride <= MOST, "heads of at most {MOST} columns");
     let mut places = [std::ptr::null(); PLACES];
     for (place, record) in places.iter_mut().zip(looking.cache.records(layer, head)) {
         *place = record.as_ptr();
@@ -164,8 +164,6 @@ fn each_tile(
 const ROWS: usize = 4;
 /// Blocks that a cache may have: 65,536 positions.
 const PLACES: usize = 64;
-/// Columns that a head may have.
-const MOST: usize = 256;
 
 /// Quantises a query for the integer product; returns its scale, with the softmax's base and 1/√each in it, and its zero.
 fn query(isa: Isa, q: &[f32], out: &mut [u8]) -> (f32, f32) {
@@ -238,7 +236,8 @@ unsafe fn score_rows<A: Arch, const M: usize, const N: usize>(job: &LookJob) {
         let mut scores = [[0.0f32; PANEL]; M];
         // SAFETY: the caller's.
         unsafe {
-            score::<A, M, N>(job, *job.places.add(block), &mut scores);
+            let record = *job.places.add(block);
+            score::<A, M, N>(job, record, record, &mut scores);
             for (m, scores) in scores.iter().enumerate() {
                 let out = job.out.add(m * job.width + block * PANEL);
                 std::ptr::copy_nonoverlapping(scores.as_ptr(), out, PANEL);
@@ -267,8 +266,9 @@ unsafe fn look_rows<A: Arch, const M: usize, const N: usize>(job: &LookJob) {
     unsafe {
         for block in 0..sees.div_ceil(PANEL) {
             let record = *job.places.add(block);
+            let next = *job.places.add((block + 1).min(job.blocks - 1));
             let mut scores = [[0.0f32; PANEL]; M];
-            score::<A, M, N>(job, record, &mut scores);
+            score::<A, M, N>(job, record, next, &mut scores);
             let mut chances = [[0u8; PANEL]; M];
             let mut scales = [0.0; M];
             for m in 0..M {
@@ -285,7 +285,7 @@ unsafe fn look_rows<A: Arch, const M: usize, const N: usize>(job: &LookJob) {
                     );
                 }
             }
-            gather::<A, M, N>(job, record, &chances, &scales, &mut running);
+            gather::<A, M, N>(job, record, next, &chances, &scales, &mut running);
         }
         for (m, running) in running.iter().enumerate() {
             let whole = A::splat(1.0 / running.total);
@@ -302,14 +302,18 @@ unsafe fn look_rows<A: Arch, const M: usize, const N: usize>(job: &LookJob) {
 unsafe fn score<A: Arch, const M: usize, const N: usize>(
     job: &LookJob,
     record: *const u8,
+    next: *const u8,
     scores: &mut [[f32; PANEL]; M],
 ) {
     // SAFETY: the caller's.
     unsafe {
         let scales = record.add(job.scales).cast::<f32>();
+        for line in (0..3 * PANEL * size_of::<f32>()).step_by(LINE) {
+            A::prefetch(next.wrapping_add(job.scales + line));
+        }
         for part in (0..PANEL).step_by(N * A::LANES) {
-            let k = record.add(part * 4);
-            let sums = int8_sums::<A, M, N>(job.stride / 4, job.q, job.stride, k);
+            let [k, next] = [record, next].map(|record| record.wrapping_add(part * 4));
+            let sums = int8_sums::<A, M, N>(job.stride / 4, job.q, job.stride, k, next);
             for (m, sums) in sums.into_iter().enumerate() {
                 let (scale, zero) = job.numbers[m];
                 for (n, sum) in sums.into_iter().enumerate() {
@@ -344,7 +348,7 @@ unsafe fn weigh<A: Arch>(
             let mut shrink = [0.0f32; 16];
             A::store(
                 shrink.as_mut_ptr(),
-                exp2::<A>(A::splat(running.top - highest)),
+                exp2::<A, 5>(A::splat(running.top - highest)),
             );
             let shrink = if running.total > 0.0 { shrink[0] } else { 0.0 };
             for at in (0..each).step_by(A::LANES) {
@@ -357,7 +361,7 @@ unsafe fn weigh<A: Arch>(
         let (top, mut sum, mut most) = (A::splat(running.top), A::splat(0.0), A::splat(0.0));
         for at in (0..PANEL).step_by(A::LANES) {
             let score = scores.as_mut_ptr().add(at);
-            let chance = exp2::<A>(A::sub(A::load(score), top));
+            let chance = exp2::<A, 5>(A::sub(A::load(score), top));
             sum = A::add(sum, chance);
             let weighted = A::mul(chance, A::load(values.add(at)));
             most = A::max(most, weighted);
@@ -382,6 +386,7 @@ unsafe fn weigh<A: Arch>(
 unsafe fn gather<A: Arch, const M: usize, const N: usize>(
     job: &LookJob,
     record: *const u8,
+    next: *const u8,
     chances: &[[u8; PANEL]; M],
     scales: &[f32; M],
     running: &mut [Running; M],
@@ -393,8 +398,9 @@ unsafe fn gather<A: Arch, const M: usize, const N: usize>(
             // Values of heads wider than a panel lie further apart: those are gathered group by group.
             let groups = if job.wide == PANEL { PANEL / 4 } else { 1 };
             for group in (0..PANEL / 4).step_by(groups) {
-                let v = record.add(job.keys + group * 4 * job.wide + column * 4);
-                let sums = int8_sums::<A, M, N>(groups, p.add(group * 4), PANEL, v);
+                let at = job.keys + group * 4 * job.wide + column * 4;
+                let [v, next] = [record, next].map(|record| record.wrapping_add(at));
+                let sums = int8_sums::<A, M, N>(groups, p.add(group * 4), PANEL, v, next);
                 for (m, sums) in sums.into_iter().enumerate() {
                     for (n, sum) in sums.into_iter().enumerate() {
                         let value = running[m].values.as_mut_ptr().add(column + n * A::LANES);

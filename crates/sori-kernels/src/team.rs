@@ -30,6 +30,7 @@ struct State {
 }
 
 struct Job<'a> {
+    tasks: usize,
     task: &'a (dyn Fn(usize, usize) + Sync),
 }
 
@@ -84,7 +85,7 @@ impl Team {
             (0..tasks).for_each(|index| task(index, 0));
             return;
         }
-        let job = Job { task: &task };
+        let job = Job { tasks, task: &task };
         let shared = &*self.shared;
         shared.done.store(0, Ordering::Relaxed);
         let pointer = std::ptr::from_ref(&job).cast_mut().cast();
@@ -160,7 +161,7 @@ impl State {
         };
         // SAFETY: the task claimed above is not done, so that the caller still waits in `run` and its job lives.
         let job = unsafe { &*self.job.load(Ordering::Relaxed) };
-        let outcome = catch_unwind(AssertUnwindSafe(|| (job.task)(left - 1, member)));
+        let outcome = catch_unwind(AssertUnwindSafe(|| (job.task)(job.tasks - left, member)));
         if let Err(panic) = outcome
             && let Ok(mut first) = self.panic.lock()
         {

@@ -190,15 +190,6 @@ proptest! {
         let shape = CacheShape { layers: 2, heads, each };
         let (width, len) = (heads * each, past + rows);
         let (kv, q) = (noise(len * 2 * width, seed), noise(rows * width, seed ^ 1));
-        let mut cache = KvCache::new(shape);
-        for layer in 0..2 {
-            let sign = if layer == 1 { 1.0 } else { -0.5 };
-            let kv: Vec<f32> = kv.iter().map(|x| x * sign).collect();
-            for (ahead, row) in kv.chunks(2 * width).enumerate() {
-                cache.store(layer, ahead, row);
-            }
-        }
-        cache.advance(len);
         let sees = |row: usize| if more == 1 { past + row + 1 } else { len };
         let scale = 1.0 / (each as f64).sqrt();
         let (mut want, mut all_scores) = (vec![0.0; rows * width], Vec::new());
@@ -217,9 +208,18 @@ proptest! {
                 }
             }
         }
-        let looking = Looking { cache: &cache, rows, first_sees: sees(0), more };
         let team = Team::new(2);
         for isa in Isa::available() {
+        let mut cache = KvCache::new(shape);
+        for layer in 0..2 {
+            let sign = if layer == 1 { 1.0 } else { -0.5 };
+            let kv: Vec<f32> = kv.iter().map(|x| x * sign).collect();
+            for (ahead, row) in kv.chunks(2 * width).enumerate() {
+                cache.store(isa, layer, ahead, row);
+            }
+        }
+        cache.advance(len);
+        let looking = Looking { cache: &cache, rows, first_sees: sees(0), more };
             let mut out = vec![0.0; rows * width];
             attend_cached(&team, isa, 1, &[looking], &q, &mut out);
             // Keys, values, queries and chances each have 8 bits (7 on the weakest sets).
@@ -255,17 +255,17 @@ fn clones_of_a_cache_are_independent_and_blocks_equal_rows() {
     let (first, second) = (noise(70 * 32, 1), noise(32, 2));
     let mut one = KvCache::new(shape);
     for (ahead, row) in first.chunks(32).enumerate() {
-        one.store(0, ahead, row);
+        one.store(Isa::best(), 0, ahead, row);
     }
     one.advance(70);
     let mut other = one.clone();
-    other.store(0, 0, &second);
+    other.store(Isa::best(), 0, 0, &second);
     other.advance(1);
     let q = noise(16, 3);
     let isa = Isa::best();
     let before = head_scores(isa, &one, 0, 1, &q);
     assert_eq!(before[..], head_scores(isa, &other, 0, 1, &q)[..70]);
-    one.store(0, 0, &noise(32, 4));
+    one.store(Isa::best(), 0, 0, &noise(32, 4));
     one.advance(1);
     assert_ne!(
         head_scores(isa, &one, 0, 1, &q)[70],
@@ -273,7 +273,7 @@ fn clones_of_a_cache_are_independent_and_blocks_equal_rows() {
     );
     let blocks = first.chunks(64 * 32).map(|rows| {
         let mut block = KvBlock::new(shape);
-        block.store(0, rows);
+        block.store(Isa::best(), 0, rows);
         block
     });
     let whole = KvCache::of(shape, blocks.collect(), 70);

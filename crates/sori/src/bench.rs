@@ -14,7 +14,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
 use sori_infer::linear::{Compute, kernel_name};
 use sori_media::{AudioOptions, AudioReader};
-use sori_speech::transcribe::{Heard, LoadOptions, TranscribeOptions, Whisper};
+use sori_speech::transcribe::{Heard, LoadOptions, Whisper};
 use sori_speech::vad::{Vad, VadModel};
 use sori_testing::rule_weights::{Size, multilingual, whisper_dims, write_hf_folder};
 use sori_testing::{tone, wav};
@@ -233,7 +233,7 @@ fn measure(asr: &AsrArguments, folder: &Path) -> Result<Measured> {
     let whisper = Whisper::open(folder, options(compute, asr.threads, folder)?)?;
     let loading = started.elapsed().as_secs_f64();
     let script: Vec<u32> = (0..TOKENS as u32).map(|i| 1000 + i).collect();
-    let batch = TranscribeOptions::default().batch;
+    let batch = whisper.batch(None);
     let mut whole = Ok(());
     let seconds = best(asr.runs.min(3), || {
         whole = end_to_end(&whisper, &folder.join(RECORDING), &script, batch);

@@ -35,6 +35,9 @@ use sori_infer::{InferError, InferErrorKind};
 use network::{Memory, Network, Row};
 use weights::Checkpoint;
 
+/// Bytes that the keys and values of the windows in the decoder may take.
+const MEMORY: usize = 128_000_000;
+
 /// A loaded checkpoint; shared read-only by any number of [`Transcriber`]s.
 pub struct Whisper {
     spec: Spec,
@@ -82,6 +85,15 @@ impl Whisper {
             .map_err(|e| InferError::new(InferErrorKind::Unsupported, path, e.to_string()))?;
         let network = Network::load(checkpoint, spec.sizes, options, path)?;
         Ok(Self { spec, mel, network })
+    }
+
+    /// How many windows are decoded at once: `wanted`, or else as many as share 128 MB of keys and values, at most 8, for more
+    /// gain little.
+    pub fn batch(&self, wanted: Option<usize>) -> usize {
+        let sizes = self.spec.sizes;
+        let window =
+            2 * sizes.text_layers * sizes.audio_context * sizes.width * self.network.value_bytes();
+        wanted.unwrap_or_else(|| (MEMORY / window.max(1)).clamp(1, 8))
     }
 
     /// What the checkpoint says of itself.

@@ -64,8 +64,8 @@ pub struct TranscribeOptions {
     pub word_times: bool,
     /// Length of word sequences that may not occur twice in a window; 0 allows all.
     pub no_repeat_ngram: usize,
-    /// Windows decoded at once.
-    pub batch: usize,
+    /// Windows decoded at once; `None` is as many as [`Whisper::batch`](super::Whisper::batch) finds reasonable.
+    pub batch: Option<usize>,
     /// Tokens written per window at most; `None` is half the text context.
     pub max_tokens: Option<usize>,
     /// Seed of sampling.
@@ -89,7 +89,7 @@ impl Default for TranscribeOptions {
             timestamp_tokens: false,
             word_times: true,
             no_repeat_ngram: 0,
-            batch: 8,
+            batch: None,
             max_tokens: None,
             seed: 0,
         }
@@ -152,7 +152,7 @@ impl TranscribeOptions {
                 return refuse("--patience", "give a number above 0, at most 10".to_owned());
             }
         }
-        if !(1..=256).contains(&self.batch) {
+        if !self.batch.is_none_or(|batch| (1..=256).contains(&batch)) {
             return refuse("--batch-size", "give a number from 1 to 256".to_owned());
         }
         Ok(())

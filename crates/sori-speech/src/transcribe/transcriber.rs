@@ -128,7 +128,7 @@ impl<'a> Transcriber<'a> {
         let places = if self.options.condition_on_previous {
             1
         } else {
-            self.options.batch
+            self.whisper.batch(self.options.batch)
         };
         while self.active.len() < places
             && let Some((id, window)) = self.waiting.pop_front()

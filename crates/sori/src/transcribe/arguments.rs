@@ -132,9 +132,9 @@ pub struct TranscribeCommand {
     /// Arithmetic of the matrix products
     #[arg(long, alias = "compute_type", value_enum, default_value_t)]
     pub compute: ComputeArgument,
-    /// Windows decoded at once
-    #[arg(long, alias = "batch_size", default_value_t = 8, value_name = "N")]
-    batch_size: usize,
+    /// Windows decoded at once; as many as share 128 MB, at most 8, if not given
+    #[arg(long, alias = "batch_size", value_name = "N")]
+    batch_size: Option<usize>,
     /// Widest subtitle line, in columns (a Korean letter has two)
     #[arg(
         long,

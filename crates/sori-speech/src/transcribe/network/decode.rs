@@ -136,7 +136,7 @@ impl Fast {
         for row in rows.iter_mut() {
             let cache = cache_mut(row.memory, self);
             for (ahead, qkv) in each.by_ref().take(row.tokens.len()).enumerate() {
-                cache.store(index, ahead, &qkv[width..]);
+                cache.store(isa, index, ahead, &qkv[width..]);
             }
         }
         let groups: Vec<_> = rows.iter().map(looking_back).collect();

@@ -7,7 +7,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use sori_infer::kernels::{
-    AttendScratch, CacheShape, KvBlock, KvCache, KvTile, KvTiles, QuantRows, Then, norm, to_bf16,
+    AttendScratch, KvBlock, KvCache, KvTile, KvTiles, QuantRows, Then, norm, to_bf16,
 };
 
 use super::fast::{Fast, Layer};
@@ -72,7 +72,7 @@ impl Fast {
             .get_or_insert_with(|| [(); 2].map(|()| KvTiles::new(frames, heads, width / heads)));
         let scratch = &arena.scratch;
         self.first_convolution(&mut arena.frames, scratch, rows, mel);
-        let heard = &arena.frames;
+        let convolved = &arena.frames;
         for layer in 0..=self.encoder.len() {
             let [now, next] = tiles;
             let per_block = rows / TILE;
@@ -80,18 +80,25 @@ impl Fast {
             let mut tasks = Vec::new();
             for (index, block) in arena.blocks.iter_mut().enumerate() {
                 let taken = per_block.min(packed.len());
-                let tiles = packed.drain(..taken).collect();
+                // Made by the caller: memory that several threads take from is given back in pieces.
+                let blocks = if layer == self.encoder.len() {
+                    taken
+                } else {
+                    0
+                };
                 tasks.push(Task {
                     first: index * rows,
                     block,
-                    tiles,
-                    heard: Vec::new(),
+                    tiles: packed.drain(..taken).collect(),
+                    heard: (0..blocks)
+                        .map(|_| KvBlock::new(self.cache_shape()))
+                        .collect(),
                 });
             }
             self.team.each(&mut tasks, |task, member| {
                 let scratch = &mut *lock(&scratch[member]);
                 match layer.checked_sub(1) {
-                    None => self.second_convolution(heard, task, scratch),
+                    None => self.second_convolution(convolved, task),
                     Some(before) => self.rest_of(&self.encoder[before], now, task.block, scratch),
                 }
                 match self.encoder.get(layer) {
@@ -148,11 +155,11 @@ impl Fast {
     }
 
     /// A block's rows after the second convolution, with their positions.
-    fn second_convolution(&self, heard: &[u16], task: &mut Task, _scratch: &mut Scratch) {
+    fn second_convolution(&self, convolved: &[u16], task: &mut Task) {
         let width = self.sizes.width;
         let x = &mut task.block.x;
-        // Output t hears frames 2t − 1 to 2t + 1, of which frame 0 is the second row of `heard`.
-        let from = &heard[2 * task.first * width..];
+        // Output t hears frames 2t − 1 to 2t + 1, of which frame 0 is the second row.
+        let from = &convolved[2 * task.first * width..];
         self.conv2
             .multiply(self.isa, from, 2 * width, Then::Gelu, x);
         let places = &self.audio_positions[task.first * width..];
@@ -219,10 +226,6 @@ impl Fast {
         norm(isa, x, self.encoder_norm.norm(), &mut scratch.mixed);
         scratch.rows.quantise(isa, &scratch.mixed, width);
         scratch.wide.resize(2 * x.len(), 0.0);
-        let shape: CacheShape = self.cache_shape();
-        task.heard = (0..(x.len() / width).div_ceil(TILE))
-            .map(|_| KvBlock::new(shape))
-            .collect();
         for (layer, (_, cross)) in self.decoder.iter().enumerate() {
             cross
                 .kv
@@ -232,7 +235,7 @@ impl Fast {
                 .iter_mut()
                 .zip(scratch.wide.chunks(TILE * 2 * width))
             {
-                block.store(layer, rows);
+                block.store(isa, layer, rows);
             }
         }
     }
