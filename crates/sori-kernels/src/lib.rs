@@ -16,6 +16,7 @@
 //! | `rows` | activations: quantised, normalised, rounded |
 //! | `matrix` | weights, packed, and their products |
 //! | `attention` | the encoder's attention, bf16 |
+//! | `probe` | what the CPU could do at best |
 //! | `cache`, `look` | the decoder's keys and values in 8 bits, and attention to them |
 
 mod arch;
@@ -26,6 +27,7 @@ mod cache;
 mod isa;
 mod look;
 mod matrix;
+mod probe;
 mod rows;
 mod team;
 
@@ -36,5 +38,6 @@ pub use cache::{CacheShape, KvBlock, KvCache};
 pub use isa::{Isa, UnknownIsa};
 pub use look::{Looking, attend_cached, head_scores};
 pub use matrix::{Bf16Matrix, Int8Matrix};
+pub use probe::{multiply_bf16, multiply_int8};
 pub use rows::{Norm, QuantRows, norm, to_bf16};
 pub use team::Team;

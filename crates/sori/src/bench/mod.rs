@@ -1,7 +1,10 @@
-//! `sori bench asr`: speed and memory of the recogniser on this machine, with weights made from a seed.
+//! `sori bench`: speed and memory on this machine. `asr` measures the recogniser, with weights made from a seed;
+//! `kernels` its kernels.
 //!
 //! Speed does not depend on the weights' values, so that it can be measured with nothing downloaded: the network has the
 //! true size, the decoder writes a forced script. Each size is measured in a process of its own, so that its memory is too.
+
+mod kernels;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -37,6 +40,8 @@ pub struct BenchCommand {
 enum What {
     /// Whisper: encoder, decoder, ten minutes end to end, memory, loading
     Asr(AsrArguments),
+    /// Kernels: each beside the fastest rate at which the CPU can multiply
+    Kernels(kernels::KernelArguments),
 }
 
 #[derive(Args)]
@@ -98,7 +103,13 @@ enum Arithmetic {
 /// # Errors
 /// When the weights cannot be written to the temporary folder.
 pub fn run(command: &BenchCommand, cancel: &AtomicBool) -> Result<()> {
-    let What::Asr(asr) = &command.what;
+    match &command.what {
+        What::Asr(asr) => run_asr(asr, cancel),
+        What::Kernels(arguments) => kernels::run(arguments),
+    }
+}
+
+fn run_asr(asr: &AsrArguments, cancel: &AtomicBool) -> Result<()> {
     if asr.runs == 0 || asr.threads == 0 {
         bail!("--runs and --threads: give a number above 0");
     }
