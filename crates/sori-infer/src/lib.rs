@@ -7,8 +7,10 @@
 //!
 //! What not: no audio, no text, no knowledge of Whisper or of any other network's layers.
 //!
+//! The int8 side of networks is `sori-kernels`, which [`kernels`] passes on; [`packed`] keeps its weights on disk.
+//!
 //! This is the only crate that names an inference runtime or a matrix library (rten, rten-gemm). Nothing is global: the
-//! number of threads is the caller's rayon pool, in which every call here runs.
+//! number of threads is the caller's rayon pool, in which every call here runs, or that of a `Team`.
 
 pub mod attention;
 pub mod catalogue;

@@ -11,17 +11,25 @@ use std::io::{self, BufWriter, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crc32fast::Hasher;
 use serde::{Deserialize, Serialize};
 use sori_kernels::{Buffer, Image, LINE, Plain};
+use tempfile::NamedTempFile;
 
 /// The format's name; its last number changes with the layout of any section.
 const MAGIC: [u8; 8] = *b"sori\0pk1";
 const TRAILER: usize = 32;
+/// How the name of a file begins that is being written, or that a killed program left.
+const HALF: &str = ".half-";
+/// Age after which nobody writes such a file any more.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 #[derive(Serialize, Deserialize)]
 struct Directory {
+    /// The checkpoint, a file or a folder.
+    origin: PathBuf,
     /// What the weights were made from.
     key: String,
     /// The byte order of the machine that wrote it.
@@ -39,24 +47,10 @@ impl PackedFile {
     /// Maps the file at `path` if it is whole and was made from what `key` says; none when it has to be made (again).
     pub fn open(path: &Path, key: &str) -> Option<Self> {
         let image = Image::map(&File::open(path).ok()?).ok()?;
-        let bytes = image.bytes();
-        let (body, trailer) = bytes.split_at_checked(bytes.len().checked_sub(TRAILER)?)?;
-        let number = |at: usize| Some(u64::from_le_bytes(*trailer.get(at..)?.first_chunk()?));
-        let (from, len) = (number(0)? as usize, number(8)? as usize);
-        if trailer[24..] != MAGIC || from.checked_add(len)? != body.len() {
-            return None;
-        }
-        let directory: Directory = serde_json::from_slice(&body[from..]).ok()?;
+        let (directory, body, crc) = parse(image.bytes())?;
         let same =
             directory.key == key && directory.little_endian == cfg!(target_endian = "little");
-        let mut crc = Hasher::new();
-        if !same
-            || number(16)?
-                != u64::from({
-                    crc.update(body);
-                    crc.finalize()
-                })
-        {
+        if !same || crc != u64::from(crc32fast::hash(body)) {
             return None;
         }
         let sections = directory.sections;
@@ -69,34 +63,70 @@ impl PackedFile {
     }
 }
 
+/// The directory, everything before the trailer, and its checksum, which is not checked here.
+fn parse(bytes: &[u8]) -> Option<(Directory, &[u8], u64)> {
+    let (body, trailer) = bytes.split_at_checked(bytes.len().checked_sub(TRAILER)?)?;
+    let number = |at: usize| Some(u64::from_le_bytes(*trailer.get(at..)?.first_chunk()?));
+    let (from, len) = (number(0)? as usize, number(8)? as usize);
+    if trailer[24..] != MAGIC || from.checked_add(len)? != body.len() {
+        return None;
+    }
+    let directory = serde_json::from_slice(&body[from..]).ok()?;
+    Some((directory, body, number(16)?))
+}
+
+/// Deletes the packed files of a folder whose checkpoints are gone, and what killed programs left there; a folder that is not there has none.
+///
+/// # Errors
+/// When one cannot be deleted.
+pub fn sweep(folder: &Path) -> io::Result<()> {
+    let Ok(found) = fs::read_dir(folder) else {
+        return Ok(());
+    };
+    for path in found.filter_map(|item| Some(item.ok()?.path())) {
+        let image = File::open(&path).and_then(|file| Image::map(&file));
+        let directory = image.ok().and_then(|image| Some(parse(image.bytes())?.0));
+        let half = path
+            .file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with(HALF));
+        let age = fs::metadata(&path)
+            .and_then(|about| about.modified())
+            .map(|time| time.elapsed());
+        let left = half && age.is_ok_and(|age| age.is_ok_and(|age| age > DAY));
+        if left || directory.is_some_and(|directory| !directory.origin.exists()) {
+            fs::remove_file(&path)?;
+        }
+    }
+    Ok(())
+}
+
 /// A file of packed weights that is being written; dropped before [`PackedWriter::finish`] it leaves nothing.
 pub struct PackedWriter {
     path: PathBuf,
-    half: PathBuf,
-    file: BufWriter<File>,
+    file: BufWriter<NamedTempFile>,
     crc: Hasher,
     at: usize,
     directory: Directory,
 }
 
 impl PackedWriter {
-    /// Begins the file that will stand at `path`; makes its folder.
+    /// Begins the file that will stand at `path`, made from the checkpoint at `origin` as `key` says; makes its folder.
     ///
     /// # Errors
     /// When the folder cannot be written.
-    pub fn create(path: &Path, key: &str) -> io::Result<Self> {
+    pub fn create(path: &Path, origin: &Path, key: &str) -> io::Result<Self> {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;
         }
-        let half = path.with_extension(format!("half-{}", std::process::id()));
-        let file = BufWriter::new(File::create(&half)?);
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let half = tempfile::Builder::new().prefix(HALF).tempfile_in(folder)?;
         Ok(Self {
             path: path.to_owned(),
-            half,
-            file,
+            file: BufWriter::new(half),
             crc: Hasher::new(),
             at: 0,
             directory: Directory {
+                origin: origin.to_owned(),
                 key: key.to_owned(),
                 little_endian: cfg!(target_endian = "little"),
                 sections: BTreeMap::new(),
@@ -137,8 +167,9 @@ impl PackedWriter {
         }
         trailer.extend(MAGIC);
         self.file.write_all(&trailer)?;
-        self.file.flush()?;
-        fs::rename(&self.half, &self.path)
+        let half = self.file.into_inner().map_err(|e| e.into_error())?;
+        half.persist(&self.path)?;
+        Ok(())
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -148,20 +179,14 @@ impl PackedWriter {
     }
 }
 
-impl Drop for PackedWriter {
-    fn drop(&mut self) {
-        // Absent after `finish`; otherwise what is left of an attempt.
-        let _ = fs::remove_file(&self.half);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn write(path: &Path) {
+        let origin = path.with_extension("model");
         let mut writer =
-            PackedWriter::create(path, "made from this").expect("the folder is writable");
+            PackedWriter::create(path, &origin, "made from this").expect("the folder is writable");
         let floats = Buffer::<f32>::build(5, |all| all[4] = 1.5);
         let bytes = Buffer::<u8>::build(3, |all| all.copy_from_slice(&[1, 2, 3]));
         writer.add("bytes", &bytes).expect("there is room");
@@ -195,6 +220,20 @@ mod tests {
     }
 
     #[test]
+    fn only_files_whose_checkpoints_are_gone_are_swept() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let [gone, there, other] =
+            ["gone.pack", "there.pack", "note.txt"].map(|n| folder.path().join(n));
+        write(&gone);
+        write(&there);
+        fs::write(there.with_extension("model"), "").expect("it is writable");
+        fs::write(&other, "no pack").expect("it is writable");
+        sweep(folder.path()).expect("it is writable");
+        assert!(!gone.exists() && there.exists() && other.exists());
+        sweep(&folder.path().join("none")).expect("nothing to do");
+    }
+
+    #[test]
     fn every_damage_is_noticed() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("one.pack");
@@ -219,7 +258,10 @@ mod tests {
     #[test]
     fn an_attempt_that_is_given_up_leaves_nothing() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        drop(PackedWriter::create(&folder.path().join("one.pack"), "").expect("writable"));
+        drop(
+            PackedWriter::create(&folder.path().join("one.pack"), folder.path(), "")
+                .expect("writable"),
+        );
         assert_eq!(fs::read_dir(folder.path()).expect("it is there").count(), 0);
     }
 }

@@ -51,9 +51,14 @@ impl KvTiles {
     /// Room for `frames` frames of `heads` heads of `each` columns.
     ///
     /// # Panics
-    /// When a head has more than 256 columns.
+    /// When a head has no columns or more than 256, or there are no frames or heads, or beyond 2²⁰ and 2¹².
     pub fn new(frames: usize, heads: usize, each: usize) -> Self {
-        assert!(each <= MOST, "heads of at most {MOST} columns");
+        // What is computed from these numbers does not overflow.
+        let fine = (1..=1 << 20).contains(&frames) && (1..=1 << 12).contains(&heads);
+        assert!(
+            fine && (1..=MOST).contains(&each),
+            "{frames} frames, {heads} heads of {each}"
+        );
         let shape = TileShape { heads, each };
         let tiles = frames.div_ceil(PANEL) * heads;
         Self {

@@ -10,6 +10,7 @@ use crate::arch::Arch;
 use crate::body::{PANEL, kernel};
 use crate::buffer::{LINE, Line, bytes_of, lines, numbers_mut};
 use crate::isa::Isa;
+use crate::rows::LEAST;
 
 /// Sizes of a cache: what a position has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +24,15 @@ pub struct CacheShape {
 }
 
 impl CacheShape {
+    /// What is computed from these numbers does not overflow.
+    fn check(self) {
+        let fine = (1..=4096).contains(&self.layers) && (1..=4096).contains(&self.heads);
+        assert!(
+            fine && (1..=MOST).contains(&self.each),
+            "sizes of a cache: {self:?}"
+        );
+    }
+
     pub(crate) fn keys(self) -> usize {
         self.each.next_multiple_of(4) * PANEL
     }
@@ -63,9 +73,9 @@ impl KvBlock {
     /// An empty block.
     ///
     /// # Panics
-    /// When a head has more than 256 columns.
+    /// When a head has no columns or more than 256, or there are no layers or heads, or more than 4096.
     pub fn new(shape: CacheShape) -> Self {
-        assert!(shape.each <= MOST, "heads of at most {MOST} columns");
+        shape.check();
         let lines = lines::<u8>(shape.block());
         Self { shape, lines }
     }
@@ -91,9 +101,9 @@ impl KvCache {
     /// A cache that holds nothing.
     ///
     /// # Panics
-    /// When a head has more than 256 columns.
+    /// When a head has no columns or more than 256, or there are no layers or heads, or more than 4096.
     pub fn new(shape: CacheShape) -> Self {
-        assert!(shape.each <= MOST, "heads of at most {MOST} columns");
+        shape.check();
         Self {
             shape,
             blocks: Vec::new(),
@@ -128,10 +138,17 @@ impl KvCache {
     /// Stores what a layer computed for a position, `ahead` after the last that counts; `kv` is as a row of [`KvBlock::store`].
     ///
     /// # Panics
-    /// When `kv` is not one row, there is no such layer, or positions before it are not stored.
+    /// When `kv` is not one row, there is no such layer, or the block of 64 before it is not there.
     pub fn store(&mut self, isa: Isa, layer: usize, ahead: usize, kv: &[f32]) {
         assert_eq!(kv.len(), 2 * self.shape.heads * self.shape.each, "one row");
-        let at = self.len + ahead;
+        let at = self
+            .len
+            .checked_add(ahead)
+            .expect("positions are counted from those that are stored");
+        assert!(
+            at / PANEL <= self.blocks.len(),
+            "positions are stored in order"
+        );
         if at / PANEL == self.blocks.len() {
             self.blocks.push(Arc::new(lines::<u8>(self.shape.block())));
         }
@@ -165,7 +182,7 @@ impl KvCache {
     /// # Panics
     /// When they were not stored.
     pub fn advance(&mut self, count: usize) {
-        self.len += count;
+        self.len = self.len.saturating_add(count);
         assert!(
             self.len <= self.blocks.len() * PANEL,
             "positions are stored first"
@@ -256,7 +273,7 @@ unsafe fn signed_body<A: Arch, const N: usize>(job: &mut SignedJob) {
             odd = A::add(odd, A::sub(x, x));
         }
         let largest = A::highest(top);
-        let usable = largest > 0.0 && A::sum(odd) == 0.0;
+        let usable = largest > LEAST && A::sum(odd) == 0.0;
         if !usable {
             job.out.write_bytes(0, job.len);
             return;

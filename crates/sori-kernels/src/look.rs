@@ -7,6 +7,7 @@ use crate::body::{PANEL, exp2, int8_sums, kernel, with_rows};
 use crate::buffer::LINE;
 use crate::cache::{KvCache, MOST};
 use crate::isa::Isa;
+use crate::rows::LEAST;
 use crate::team::{Shared, Team};
 
 /// Some rows of queries that look at one cache.
@@ -41,6 +42,11 @@ pub fn attend_cached(
     };
     let shape = first.cache.shape();
     let width = shape.heads * shape.each;
+    let whole = q.len().is_multiple_of(width) && groups.iter().all(|g| g.rows <= q.len() / width);
+    assert!(
+        whole && groups.len() <= q.len(),
+        "whole rows, and groups of some of them"
+    );
     let rows: usize = groups.iter().map(|g| g.rows).sum();
     assert!(
         q.len() == rows * width && out.len() == q.len(),
@@ -135,7 +141,7 @@ fn each_tile(
         let mut job = LookJob {
             places: places.as_ptr(),
             blocks: looking.cache.blocks(),
-            q: bytes.as_ptr(),
+            q: std::ptr::null(),
             stride,
             rows,
             numbers: [(0.0, 0.0); ROWS],
@@ -150,20 +156,23 @@ fn each_tile(
         for m in 0..rows {
             let q = &q[(row + m) * width..][..shape.each];
             job.numbers[m] = query(isa, q, &mut bytes[m * stride..][..stride]);
-            job.sees[m] = looking.first_sees + (row + m) * looking.more;
+            let more = (row + m).saturating_mul(looking.more);
+            job.sees[m] = looking.first_sees.saturating_add(more);
+            let sees = 1..=job.blocks * PANEL;
             assert!(
-                job.sees[m] <= job.blocks * PANEL,
-                "a row sees what is stored"
+                sees.contains(&job.sees[m]),
+                "a row sees what is stored, and something"
             );
         }
+        job.q = bytes.as_ptr();
         work(&mut job, row, width);
     }
 }
 
 /// Rows that are attended at once.
 const ROWS: usize = 4;
-/// Blocks that a cache may have: 65,536 positions.
-const PLACES: usize = 64;
+/// Blocks that a cache may have: 16,384 positions, the longest context that a configuration may state.
+const PLACES: usize = 256;
 
 /// Quantises a query for the integer product; returns its scale, with the softmax's base and 1/√each in it, and its zero.
 fn query(isa: Isa, q: &[f32], out: &mut [u8]) -> (f32, f32) {
@@ -173,7 +182,7 @@ fn query(isa: Isa, q: &[f32], out: &mut [u8]) -> (f32, f32) {
         high = high.max(x);
     }
     let range = high - low;
-    if !range.is_finite() || range <= 0.0 {
+    if !q.iter().all(|x| x.is_finite()) || range.is_infinite() || range < LEAST {
         out.fill(0);
         return (0.0, 0.0);
     }

@@ -117,7 +117,7 @@ impl Int8Matrix {
     /// # Panics
     /// When the lengths do not fit.
     pub fn multiply(&self, isa: Isa, a: &QuantRows, then: Then, out: &mut [f32]) {
-        let job = self.job(a, then, out);
+        let job = self.job(isa, a, then, out);
         // SAFETY: `job` checked the lengths.
         unsafe { int8_product(isa, &job) };
     }
@@ -127,7 +127,7 @@ impl Int8Matrix {
     /// # Panics
     /// When the lengths do not fit.
     pub fn multiply_by(&self, team: &Team, isa: Isa, a: &QuantRows, then: Then, out: &mut [f32]) {
-        let job = Shared(self.job(a, then, out));
+        let job = Shared(self.job(isa, a, then, out));
         let panels = self.outputs.div_ceil(PANEL);
         let parts = if panels > 64 * team.threads() {
             8 * team.threads()
@@ -144,17 +144,18 @@ impl Int8Matrix {
         });
     }
 
-    fn job(&self, a: &QuantRows, then: Then, out: &mut [f32]) -> Int8Job {
+    fn job(&self, isa: Isa, a: &QuantRows, then: Then, out: &mut [f32]) -> Int8Job {
         let rows = a.rows();
-        assert_eq!(
-            a.stride,
-            self.inputs.next_multiple_of(4),
-            "rows of {} inputs",
-            self.inputs
+        let fit = a.top <= isa.top_activation();
+        assert!(
+            fit,
+            "rows are quantised for the instructions that multiply them"
         );
+        assert_eq!(a.width, self.inputs, "columns of the rows");
+        let places = rows.checked_mul(self.outputs);
         assert_eq!(
-            out.len(),
-            rows * self.outputs,
+            Some(out.len()),
+            places,
             "{rows} rows of {} outputs",
             self.outputs
         );
@@ -246,6 +247,8 @@ impl Bf16Matrix {
     /// Puts the product `(rows, outputs)` into `out`; row `i` of the input begins at `a[i · stride]`, so that rows may overlap:
     /// a convolution over time needs no copy of its input.
     ///
+    /// With an odd number of inputs one more number is read in every row; it must be finite, and is multiplied by zero.
+    ///
     /// # Panics
     /// When a row does not lie inside `a`, or `out` is not as long as the shape says.
     pub fn multiply(&self, isa: Isa, a: &[u16], stride: usize, then: Then, out: &mut [f32]) {
@@ -257,8 +260,12 @@ impl Bf16Matrix {
             self.outputs
         );
         let read = self.inputs.next_multiple_of(2);
+        let end = rows
+            .saturating_sub(1)
+            .checked_mul(stride)
+            .and_then(|from| from.checked_add(read));
         assert!(
-            rows == 0 || (rows - 1) * stride + read <= a.len(),
+            rows == 0 || end.is_some_and(|end| end <= a.len()),
             "every row lies inside the input"
         );
         let job = Bf16Job {

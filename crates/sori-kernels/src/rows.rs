@@ -11,6 +11,9 @@ use crate::isa::Isa;
 #[derive(Clone, Debug, Default)]
 pub struct QuantRows {
     pub(crate) data: Vec<u8>,
+    pub(crate) width: usize,
+    /// The largest byte that the instructions they were made for allow.
+    pub(crate) top: f32,
     /// Bytes from row to row: the width, rounded up to whole groups of four.
     pub(crate) stride: usize,
     pub(crate) scale: Vec<f32>,
@@ -39,7 +42,7 @@ impl QuantRows {
     /// # Panics
     /// When `x` is not whole rows.
     pub fn quantise(&mut self, isa: Isa, x: &[f32], width: usize) {
-        self.reset(x.len() / width, width, x.len());
+        self.reset(isa, width, x.len());
         let job = self.job(x, width);
         // SAFETY: the buffers were made for these rows.
         unsafe { quantise(isa, &job) };
@@ -56,7 +59,7 @@ impl QuantRows {
             norm.bias.len(),
             "a norm has as many offsets as scales"
         );
-        self.reset(x.len() / width, width, x.len());
+        self.reset(isa, width, x.len());
         let mut one = std::mem::take(&mut self.one);
         one.resize(width, 0.0);
         for (row, x) in x.chunks_exact(width).enumerate() {
@@ -72,8 +75,13 @@ impl QuantRows {
         self.one = one;
     }
 
-    fn reset(&mut self, rows: usize, width: usize, len: usize) {
-        assert_eq!(rows * width, len, "activations come in whole rows");
+    fn reset(&mut self, isa: Isa, width: usize, len: usize) {
+        assert!(
+            width > 0 && len.is_multiple_of(width),
+            "activations come in whole rows"
+        );
+        let rows = len / width;
+        (self.width, self.top) = (width, isa.top_activation());
         self.stride = width.next_multiple_of(4);
         self.data.resize(rows * self.stride, 0);
         self.scale.resize(rows, 0.0);
@@ -92,6 +100,9 @@ impl QuantRows {
         }
     }
 }
+
+/// Ranges below this are taken as zero: a scale could not be inverted.
+pub(crate) const LEAST: f32 = 1e-30;
 
 /// Writes the normalised rows of `x` to `out`.
 ///
@@ -178,18 +189,22 @@ unsafe fn quantise_row<A: Arch>(x: *const f32, width: usize, q: *mut u8) -> (f32
     let whole = width / A::LANES * A::LANES;
     // SAFETY: the caller's.
     unsafe {
-        let (mut low, mut high) = (A::splat(0.0), A::splat(0.0));
+        let (mut low, mut high, mut odd) = (A::splat(0.0), A::splat(0.0), A::splat(0.0));
         for i in (0..whole).step_by(A::LANES) {
-            low = A::min(low, A::load(x.add(i)));
-            high = A::max(high, A::load(x.add(i)));
+            let x = A::load(x.add(i));
+            low = A::min(low, x);
+            high = A::max(high, x);
+            // What is not finite leaves something that is not a number.
+            odd = A::add(odd, A::sub(x, x));
         }
-        let (mut low, mut high) = (A::lowest(low), A::highest(high));
+        let (mut low, mut high, mut odd) = (A::lowest(low), A::highest(high), A::sum(odd));
         for i in whole..width {
             low = low.min(*x.add(i));
             high = high.max(*x.add(i));
+            odd += *x.add(i) - *x.add(i);
         }
         let range = high - low;
-        if !range.is_finite() || range <= 0.0 {
+        if odd != 0.0 || odd.is_nan() || range.is_infinite() || range < LEAST {
             q.write_bytes(0, width);
             return (0.0, 0.0);
         }

@@ -10,6 +10,9 @@ use std::thread::{self, JoinHandle, Thread};
 /// Turns of the spin loop before a member sleeps: about 100 µs.
 const SPINS: u32 = 3_000;
 
+/// The largest team.
+const MOST_THREADS: usize = 1024;
+
 /// Threads that work together; the caller is one of them.
 pub struct Team {
     shared: Arc<State>,
@@ -26,6 +29,7 @@ struct State {
     job: AtomicPtr<Job<'static>>,
     asleep: Vec<AtomicBool>,
     stop: AtomicBool,
+    /// The first panic of the job; a lock, for it is taken at most once a task and never waited for long.
     panic: Mutex<Option<Box<dyn Any + Send>>>,
 }
 
@@ -35,11 +39,11 @@ struct Job<'a> {
 }
 
 impl Team {
-    /// A team of `threads` members, the caller included; those beyond the first are started now.
+    /// A team of `threads` members, 1 to 1024, the caller included; those beyond the first are started now.
     ///
     /// Where the system refuses a thread, the team is smaller.
     pub fn new(threads: usize) -> Self {
-        let members = threads.max(1) - 1;
+        let members = threads.clamp(1, MOST_THREADS) - 1;
         let shared = Arc::new(State {
             unclaimed: AtomicUsize::new(0),
             done: AtomicUsize::new(0),
@@ -73,15 +77,22 @@ impl Team {
 
     /// Calls `task(index, member)` for every index below `tasks`, in any order, and returns when all are done.
     ///
+    /// Where the team is busy, with another caller or with a task that calls this, the caller works alone, as member 0: what
+    /// members own must be locked.
+    ///
     /// # Panics
-    /// When a task panics, after the others are done.
+    /// When a task panics; the others may or may not have been done.
     pub fn run(&self, tasks: usize, task: impl Fn(usize, usize) + Sync) {
+        if tasks < 2 || self.threads.is_empty() {
+            (0..tasks).for_each(|index| task(index, 0));
+            return;
+        }
         let free = match self.busy.try_lock() {
             Ok(guard) => Some(guard),
             Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
             Err(TryLockError::WouldBlock) => None,
         };
-        if tasks < 2 || self.threads.is_empty() || free.is_none() {
+        if free.is_none() {
             (0..tasks).for_each(|index| task(index, 0));
             return;
         }
@@ -165,7 +176,11 @@ impl State {
         if let Err(panic) = outcome
             && let Ok(mut first) = self.panic.lock()
         {
-            first.get_or_insert(panic);
+            match &mut *first {
+                // Dropping a payload may panic in turn; the first one is what the caller gets.
+                Some(_) => std::mem::forget(panic),
+                none => *none = Some(panic),
+            }
         }
         self.done.fetch_add(1, Ordering::Release);
         true

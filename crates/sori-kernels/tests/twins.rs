@@ -231,6 +231,73 @@ proptest! {
 }
 
 #[test]
+fn scores_that_rise_over_a_window_shrink_what_was_summed() {
+    // Longer than one and two segments, with keys that match the better the later they come; the tiles are used twice.
+    for (frames, first) in [(530, 0.0), (1025, 1.0)] {
+        let rising = |frame: usize| (frame as f32 / 40.0 + first).min(20.0);
+        let qkv = |scale: f32| -> Vec<f32> {
+            (0..frames)
+                .flat_map(|f| [[2.0; 4], [rising(f) * scale; 4], [f as f32; 4]].concat())
+                .collect()
+        };
+        for isa in Isa::available() {
+            let mut tiles = KvTiles::new(frames, 1, 4);
+            let mut out = vec![0.0; frames * 4];
+            for scale in [-1.0, 1.0] {
+                let qkv = qkv(scale);
+                for (mut tile, rows) in tiles.tiles_mut().zip(qkv.chunks(64 * 12)) {
+                    tile.store(isa, rows, &mut Vec::new());
+                }
+                let mut q = vec![0; frames * 4];
+                to_bf16(
+                    isa,
+                    &vec![2.0; frames * 4],
+                    std::f32::consts::LOG2_E / 2.0,
+                    &mut q,
+                );
+                tiles.attend(isa, &q, &mut out, &mut AttendScratch::default());
+            }
+            let softer = f64::from(bf16(std::f32::consts::LOG2_E)) * 4.0;
+            let chances: Vec<f64> = (0..frames)
+                .map(|f| (f64::from(bf16(rising(f))) * softer).exp2())
+                .collect();
+            let mean = chances
+                .iter()
+                .enumerate()
+                .map(|(f, c)| f64::from(bf16(f as f32)) * c)
+                .sum::<f64>()
+                / chances.iter().sum::<f64>();
+            close(
+                &out,
+                &vec![mean; frames * 4],
+                6e-3,
+                &format!("{isa:?} {frames}"),
+            );
+        }
+    }
+}
+
+#[test]
+fn a_number_that_is_none_makes_zeros_of_its_row_wherever_it_stands() {
+    let matrix = Int8Matrix::pack(&noise(40, 1), 40, Some(&[0.5]));
+    for (isa, place) in Isa::available().flat_map(|isa| (0..40).map(move |place| (isa, place))) {
+        let mut row = noise(40, 2);
+        row[place] = if place % 2 == 0 {
+            f32::NAN
+        } else {
+            f32::NEG_INFINITY
+        };
+        let (mut a, mut out) = (QuantRows::default(), [0.0]);
+        a.quantise(isa, &row, 40);
+        matrix.multiply(isa, &a, Then::Store, &mut out);
+        assert_eq!(out, [0.5], "{isa:?} place {place}");
+        a.quantise(isa, &[1e-38; 40], 40);
+        matrix.multiply(isa, &a, Then::Store, &mut out);
+        assert_eq!(out, [0.5], "{isa:?} too small for a scale");
+    }
+}
+
+#[test]
 fn rows_of_zeros_and_of_infinity_give_the_bias() {
     let (w, bias) = (noise(64, 1), noise(8, 2));
     let matrix = Int8Matrix::pack(&w, 8, Some(&bias));

@@ -47,6 +47,9 @@ enum Command {
     Bench(bench::BenchCommand),
 }
 
+/// The folder below that of the models where packed weights are kept.
+const PACKED: &str = ".packed";
+
 /// The instructions that kernels use: those that `SORI_ISA` names, else the best of this machine.
 fn instructions() -> anyhow::Result<Isa> {
     match std::env::var("SORI_ISA") {

@@ -5,13 +5,16 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use sori_infer::catalogue::{Catalogue, Entry, ModelError, ModelErrorKind, ModelKind};
 use sori_infer::library::{ImportOptions, Installed, Library, Listing, human_size};
+use sori_infer::packed::sweep;
 use sori_infer::pull::{Phase, PullOptions, PullProgress, pull};
+
+use crate::PACKED;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -147,6 +150,8 @@ pub fn run(command: &ModelsCommand, cancel: &AtomicBool) -> anyhow::Result<()> {
         Action::Verify { names } => verify(&library, &catalogue, names, cancel),
         Action::Remove { names } => each(names, |name| {
             library.remove(canonical(&catalogue, name))?;
+            sweep(&library.root().join(PACKED))
+                .context("the packed weights could not be deleted")?;
             print(&format!("removed {name}\n"))
         }),
     }

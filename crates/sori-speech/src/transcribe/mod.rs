@@ -87,13 +87,15 @@ impl Whisper {
         Ok(Self { spec, mel, network })
     }
 
-    /// How many windows are decoded at once: `wanted`, or else as many as share 128 MB of keys and values, at most 8, for more
-    /// gain little.
+    /// How many windows are decoded at once: `wanted`, or else 8, for more gain little, and in int8 no more than share 128 MB of
+    /// keys and values.
     pub fn batch(&self, wanted: Option<usize>) -> usize {
         let sizes = self.spec.sizes;
-        let window =
-            2 * sizes.text_layers * sizes.audio_context * sizes.width * self.network.value_bytes();
-        wanted.unwrap_or_else(|| (MEMORY / window.max(1)).clamp(1, 8))
+        let window = 2 * sizes.text_layers * sizes.audio_context * sizes.width;
+        wanted.unwrap_or_else(|| match self.network {
+            Network::Exact(_) => 8,
+            Network::Fast(_) => (MEMORY / window.max(1)).clamp(1, 8),
+        })
     }
 
     /// What the checkpoint says of itself.

@@ -158,6 +158,7 @@ impl TranscribeOptions {
         Ok(())
     }
 }
+
 /// How a checkpoint is loaded.
 #[derive(Clone, Debug)]
 pub struct LoadOptions {

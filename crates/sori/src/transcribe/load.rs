@@ -13,7 +13,7 @@ use sori_speech::vad::VadModel;
 use sori_timeline::ModelVersion;
 
 use super::arguments::{ComputeArgument, TranscribeCommand, VadArgument};
-use crate::{instructions, starter};
+use crate::{PACKED, instructions, starter};
 
 /// Everything that is loaded once for all files.
 pub struct Loaded {
@@ -43,6 +43,8 @@ impl Loaded {
 pub fn load(command: &TranscribeCommand) -> Result<Loaded> {
     let compute = match command.compute {
         ComputeArgument::F32 => Compute::F32,
+        // Plain loops are slower than rten-gemm's f32, which knows NEON.
+        ComputeArgument::Auto if instructions()?.name() == "portable" => Compute::F32,
         ComputeArgument::Auto | ComputeArgument::Int8 => Compute::Int8,
     };
     let root = command
@@ -56,7 +58,7 @@ pub fn load(command: &TranscribeCommand) -> Result<Loaded> {
     )?;
     let options = LoadOptions {
         isa: instructions()?,
-        cache: Some(root.join(".packed")),
+        cache: Some(root.join(PACKED)),
         ..compute.into()
     };
     let whisper = Whisper::open(&path, options)?;

@@ -145,8 +145,10 @@ impl Fast {
                     }
                 }
             }
-            narrow.resize(mixed.len(), 0);
-            to_bf16(self.isa, mixed, 1.0, narrow);
+            // An odd number of channels is read in pairs, one number beyond the last row.
+            narrow.resize(mixed.len() + 1, 0);
+            narrow[mixed.len()] = 0;
+            to_bf16(self.isa, mixed, 1.0, &mut narrow[..mixed.len()]);
             wide.resize(out.len(), 0.0);
             self.conv1
                 .multiply(self.isa, narrow, mels, Then::Gelu, wide);

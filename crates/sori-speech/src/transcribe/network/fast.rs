@@ -6,15 +6,18 @@
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use sori_infer::InferError;
 use sori_infer::kernels::{Bf16Matrix, Buffer, CacheShape, Int8Matrix, Isa, Team};
+use sori_infer::{InferError, InferErrorKind};
 
 use super::super::options::LoadOptions;
 use super::super::spec::Sizes;
 use super::super::weights::Checkpoint;
 use super::decode::StepArena;
 use super::encode::WindowArena;
-use super::parts::{NormParts, Parts, Raw};
+use super::parts::{NormParts, Parts, Place, Raw};
+
+/// Columns of a head that the kernels take.
+const MOST_COLUMNS: usize = 256;
 
 /// Both halves, packed.
 pub(in super::super) struct Fast {
@@ -82,19 +85,28 @@ impl Fast {
         options: &LoadOptions,
         path: &Path,
     ) -> Result<Self, InferError> {
+        let heads = [
+            (sizes.audio_heads, sizes.width),
+            (sizes.text_heads, sizes.width),
+        ];
+        if heads
+            .iter()
+            .any(|(heads, width)| width / heads > MOST_COLUMNS)
+        {
+            let message = format!(
+                "int8 takes heads of at most {MOST_COLUMNS} columns: use f32 (--compute f32) for this model"
+            );
+            return Err(InferError::new(InferErrorKind::Unsupported, path, message));
+        }
         let cache = options.cache.as_deref();
-        let mut parts = Parts::open(checkpoint, path, cache);
-        let network = match Self::build(&mut parts, sizes, options) {
-            Err(_) if matches!(parts, Parts::Kept { .. }) => {
-                // What was kept does not fit after all: the checkpoint decides.
-                parts = Parts::Fresh {
-                    checkpoint,
-                    keep: None,
-                };
-                Self::build(&mut parts, sizes, options)
-            }
-            other => other,
-        }?;
+        let place = cache.and_then(|cache| Place::of(cache, path));
+        if let Some(mut parts) = place.as_ref().and_then(|place| place.kept())
+            && let Ok(network) = Self::build(&mut parts, sizes, options)
+        {
+            return Ok(network);
+        }
+        let mut parts = Parts::fresh(checkpoint, place);
+        let network = Self::build(&mut parts, sizes, options)?;
         parts.close();
         Ok(network)
     }

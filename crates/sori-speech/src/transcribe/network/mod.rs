@@ -63,14 +63,6 @@ impl Network {
         })
     }
 
-    /// Bytes of a number among the keys and values of a window.
-    pub(super) fn value_bytes(&self) -> usize {
-        match self {
-            Self::Exact(_) => size_of::<f32>(),
-            Self::Fast(_) => size_of::<i8>(),
-        }
-    }
-
     /// Hears one window: log-mel `(mels, 2 · audio_context)`, row-major.
     pub(super) fn hear(&self, mel: &[f32]) -> Heard {
         match self {

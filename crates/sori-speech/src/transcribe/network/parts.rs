@@ -15,10 +15,43 @@ pub(super) enum Parts<'a> {
     /// From the checkpoint; each is also kept for the next time, while the disk takes them.
     Fresh {
         checkpoint: &'a Checkpoint<'a>,
-        keep: Option<PackedWriter>,
+        keep: Option<Box<Keep>>,
     },
     /// From a file that was checked when it was opened.
     Kept { file: PackedFile, path: PathBuf },
+}
+
+/// The file that parts are being written to.
+pub(super) struct Keep {
+    writer: PackedWriter,
+    place: Place,
+}
+
+/// Where a checkpoint's packed weights are kept, and what tells whether they are still its own.
+pub(super) struct Place {
+    path: PathBuf,
+    model: PathBuf,
+    key: String,
+}
+
+impl Place {
+    /// The place in the folder `cache`; none where a model's path or files cannot be told.
+    pub(super) fn of(cache: &Path, model: &Path) -> Option<Self> {
+        let model = fs::canonicalize(model).ok()?;
+        Some(Self {
+            path: cache.join(file_name(&model)),
+            key: key(&model)?,
+            model,
+        })
+    }
+
+    /// What is kept there, if it is whole and not stale.
+    pub(super) fn kept(&self) -> Option<Parts<'static>> {
+        Some(Parts::Kept {
+            file: PackedFile::open(&self.path, &self.key)?,
+            path: self.path.clone(),
+        })
+    }
 }
 
 /// A weight and its bias as PyTorch stores them, before packing.
@@ -40,33 +73,25 @@ impl NormParts {
 }
 
 impl<'a> Parts<'a> {
-    /// Looks for kept parts in the folder `cache`, and begins to keep them where there are none.
-    pub(super) fn open(checkpoint: &'a Checkpoint<'a>, model: &Path, cache: Option<&Path>) -> Self {
-        let place = cache.and_then(|cache| Some((cache.join(file_name(model)), key(model)?)));
-        let Some((path, key)) = place else {
-            return Self::Fresh {
-                checkpoint,
-                keep: None,
-            };
-        };
-        match PackedFile::open(&path, &key) {
-            Some(file) => Self::Kept { file, path },
-            // A disk that is full or read-only costs time at the next start, and nothing else.
-            None => Self::Fresh {
-                checkpoint,
-                keep: PackedWriter::create(&path, &key).ok(),
-            },
-        }
+    /// Parts that are packed now; they are kept at `place`, if there is one and it can be written: a disk that is full or
+    /// read-only costs time at the next start, and nothing else.
+    pub(super) fn fresh(checkpoint: &'a Checkpoint<'a>, place: Option<Place>) -> Self {
+        let keep = place.and_then(|place| {
+            let writer = PackedWriter::create(&place.path, &place.model, &place.key).ok()?;
+            Some(Box::new(Keep { writer, place }))
+        });
+        Self::Fresh { checkpoint, keep }
     }
 
-    /// Completes what is kept.
+    /// Completes what is kept, unless the checkpoint was changed meanwhile.
     pub(super) fn close(self) {
         if let Self::Fresh {
             keep: Some(keep), ..
         } = self
+            && key(&keep.place.model).as_ref() == Some(&keep.place.key)
         {
-            // As above.
-            let _ = keep.finish();
+            // Only speed is lost, as above.
+            let _ = keep.writer.finish();
         }
     }
 
@@ -149,22 +174,24 @@ impl<'a> Parts<'a> {
 
 /// Writes to the file that keeps parts, and gives it up when that fails.
 fn keep_or_stop(
-    keep: &mut Option<PackedWriter>,
+    keep: &mut Option<Box<Keep>>,
     write: impl FnOnce(&mut PackedWriter) -> std::io::Result<()>,
 ) {
-    if keep.as_mut().is_some_and(|file| write(file).is_err()) {
+    if keep
+        .as_mut()
+        .is_some_and(|keep| write(&mut keep.writer).is_err())
+    {
         *keep = None;
     }
 }
 
 fn stale(path: &Path, name: &str) -> InferError {
-    let message = format!("the packed weights lack {name}: delete this file, it is made again");
+    let message = format!("the packed weights lack {name}");
     InferError::new(InferErrorKind::Damaged, path, message)
 }
 
-/// A name for a model's packed weights that no other model's path gives (FNV-1a, 64 bits).
+/// A name for a model's packed weights by its path (FNV-1a, 64 bits); should two models share it, the key tells them apart.
 fn file_name(model: &Path) -> String {
-    let model = fs::canonicalize(model).unwrap_or_else(|_| model.to_owned());
     let mut hash = 0xCBF2_9CE4_8422_2325u64;
     for byte in model.as_os_str().as_encoded_bytes() {
         hash = (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01B3);
@@ -173,7 +200,8 @@ fn file_name(model: &Path) -> String {
     format!("{stem}-{hash:016x}.pack")
 }
 
-/// What tells whether a model's files are still those that were packed: names, lengths, times of change.
+/// What tells whether a model's files are still those that were packed: names, lengths, times of change,
+/// and on Unix the file's number. None for a path that is not UTF-8.
 fn key(model: &Path) -> Option<String> {
     let mut files = Vec::new();
     if model.is_dir() {
@@ -188,12 +216,18 @@ fn key(model: &Path) -> Option<String> {
     } else {
         files.push(model.to_owned());
     }
-    let mut key = fs::canonicalize(model).ok()?.display().to_string();
+    let mut key = model.to_str()?.to_owned();
     for file in files {
         let about = fs::metadata(&file).ok()?;
         let changed = about.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
         let name = file.file_name()?.to_string_lossy().into_owned();
         key += &format!("; {name} {} {}", about.len(), changed.as_nanos());
+        // Archives may set the time of change; these they cannot set.
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::MetadataExt;
+            key += &format!(" {} {} {}", about.ino(), about.ctime(), about.ctime_nsec());
+        }
     }
     Some(key)
 }
