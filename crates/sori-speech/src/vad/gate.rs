@@ -25,6 +25,8 @@ const WINDOW: usize = 1024;
 const BINS: std::ops::Range<usize> = 13..224;
 /// Frames between two compared spectra; their windows just do not overlap.
 const LAG: usize = 4;
+/// Exponent that makes magnitudes comparable across loud and soft partials, about that of loudness.
+const COMPRESSION: f32 = 0.3;
 /// Frames that are looked at on each side of a frame: half a second.
 pub(super) const REACH: usize = 31;
 /// Probability above which a frame's spectrum counts: steadiness is asked of what might be speech.
@@ -51,13 +53,6 @@ fn sum(values: impl Iterator<Item = f32>) -> f32 {
         strands[place % 8] += value;
     }
     strands.iter().sum()
-}
-
-/// Makes loud and soft partials comparable, about as loudness does: the magnitude to the power 5/16, which is the power
-/// to 1/8 + 1/32, by square roots, for a general power takes seven times as long.
-fn compressed(power: f32) -> f32 {
-    let eighth = power.sqrt().sqrt().sqrt();
-    eighth * eighth.sqrt().sqrt()
 }
 
 /// One frame as it was measured.
@@ -134,7 +129,7 @@ impl Gate {
         let band = &mut power[BINS];
         let band_db = db(band);
 
-        let mut spectrum: Vec<f32> = band.iter().map(|&p| compressed(p)).collect();
+        let mut spectrum: Vec<f32> = band.iter().map(|p| p.powf(COMPRESSION / 2.0)).collect();
         let mean = sum(spectrum.iter().copied()) / spectrum.len() as f32;
         spectrum.iter_mut().for_each(|value| *value -= mean);
         let active = |ago: usize| {
