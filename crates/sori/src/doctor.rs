@@ -1,5 +1,6 @@
 //! `sori doctor`: what this machine offers.
 
+use std::io::{Write, stdout};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -28,7 +29,8 @@ pub fn run(command: &DoctorCommand) -> Result<()> {
         .clone()
         .unwrap_or_else(|| Library::default_root(&|name| std::env::var(name).ok()));
 
-    let row = |name: &str, value: &str| println!("{name:<12} {value}");
+    // A closed pipe (`| head`) is the reader's choice, not an error.
+    let row = |name: &str, value: &str| drop(writeln!(stdout(), "{name:<12} {value}"));
     row("sori", env!("CARGO_PKG_VERSION"));
     row(
         "system",

@@ -48,7 +48,7 @@ pub fn run(command: &TranscribeCommand, cancel: &AtomicBool) -> Result<bool> {
                 break;
             }
             if files.len() > 1 && formats.is_empty() {
-                println!("{file}");
+                let _ = writeln!(stdout(), "{file}");
             }
             let done = one(command, file, &loaded, cancel).and_then(|documents| {
                 documents.iter().try_for_each(|(suffix, document)| {
