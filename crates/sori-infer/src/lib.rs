@@ -1,4 +1,4 @@
-//! Model packages on disk, checked and loaded; weights; quantised linear algebra; tensors in, tensors out.
+//! Model packages on disk, checked and loaded; weights; linear algebra; tensors in, tensors out.
 //!
 //! What: everything a network needs that does not depend on what the network is for. Readers of weight files
 //! ([`weights`]), the matrix products, attention and normalisation that our own networks are written with ([`linear`],

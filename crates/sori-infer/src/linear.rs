@@ -57,11 +57,6 @@ impl Linear {
         }
     }
 
-    /// Columns of the output.
-    pub fn outputs(&self) -> usize {
-        self.outputs
-    }
-
     /// Returns the layer's output `(rows, outputs)` for `input` `(rows, inputs)`; allocates it.
     pub fn forward(&self, input: &[f32]) -> Vec<f32> {
         let rows = input.len() / self.inputs;

@@ -53,7 +53,7 @@ impl CacheShape {
 }
 
 /// Columns that a head may have.
-pub(crate) const MOST: usize = 256;
+pub const MOST: usize = 256;
 
 /// Keys and values of a sequence, in 8-bit integers; clones are cheap and independent.
 #[derive(Clone)]

@@ -34,7 +34,7 @@ mod team;
 pub use attention::{AttendScratch, KvTile, KvTiles};
 pub use body::Then;
 pub use buffer::{Buffer, Image, LINE, Plain};
-pub use cache::{CacheShape, KvBlock, KvCache};
+pub use cache::{CacheShape, KvBlock, KvCache, MOST as MAX_HEAD_COLUMNS};
 pub use isa::{Isa, UnknownIsa};
 pub use look::{Looking, attend_cached, head_scores};
 pub use matrix::{Bf16Matrix, Int8Matrix};

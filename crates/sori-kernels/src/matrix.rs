@@ -83,16 +83,6 @@ impl Int8Matrix {
         (&self.panels, &self.columns)
     }
 
-    /// Columns of the output.
-    pub fn outputs(&self) -> usize {
-        self.outputs
-    }
-
-    /// Columns of the input.
-    pub fn inputs(&self) -> usize {
-        self.inputs
-    }
-
     /// Writes the weights of one output, as numbers again.
     ///
     /// # Panics

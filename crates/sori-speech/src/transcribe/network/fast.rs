@@ -6,7 +6,9 @@
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use sori_infer::kernels::{Bf16Matrix, Buffer, CacheShape, Int8Matrix, Isa, Team};
+use sori_infer::kernels::{
+    Bf16Matrix, Buffer, CacheShape, Int8Matrix, Isa, MAX_HEAD_COLUMNS, Team,
+};
 use sori_infer::{InferError, InferErrorKind};
 
 use super::super::options::LoadOptions;
@@ -15,9 +17,6 @@ use super::super::weights::Checkpoint;
 use super::decode::StepArena;
 use super::encode::WindowArena;
 use super::parts::{NormParts, Parts, Place, Raw};
-
-/// Columns of a head that the kernels take.
-const MOST_COLUMNS: usize = 256;
 
 /// Both halves, packed.
 pub(in super::super) struct Fast {
@@ -85,16 +84,10 @@ impl Fast {
         options: &LoadOptions,
         path: &Path,
     ) -> Result<Self, InferError> {
-        let heads = [
-            (sizes.audio_heads, sizes.width),
-            (sizes.text_heads, sizes.width),
-        ];
-        if heads
-            .iter()
-            .any(|(heads, width)| width / heads > MOST_COLUMNS)
-        {
+        let heads = sizes.audio_heads.min(sizes.text_heads);
+        if sizes.width / heads > MAX_HEAD_COLUMNS {
             let message = format!(
-                "int8 takes heads of at most {MOST_COLUMNS} columns: use f32 (--compute f32) for this model"
+                "int8 takes heads of at most {MAX_HEAD_COLUMNS} columns: use f32 (--compute f32) for this model"
             );
             return Err(InferError::new(InferErrorKind::Unsupported, path, message));
         }
