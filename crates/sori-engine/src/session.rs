@@ -249,8 +249,8 @@ impl<'a> Session<'a> {
                 .map(|(_, (seconds, chance))| chance / (*seconds).max(1e-3) as f32),
             duration: self.heard as f64 / 16000.0,
             segments: self.segments,
-            speakers: BTreeMap::new(),
             metadata,
+            ..Document::default()
         })
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{number, segment::Segment};
+use crate::{AcousticFeatures, Delivery, Turn, number, segment::Segment};
 
 /// The one result of a job.
 ///
@@ -43,6 +43,15 @@ pub struct Document {
     /// Who spoke, by id; empty when speakers were not asked for.
     #[serde(default)]
     pub speakers: BTreeMap<String, Speaker>,
+    /// Who spoke when, in order of start, overlaps included; finer than the segments, for it is heard and not read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub turns: Vec<Turn>,
+    /// How the whole recording sounds; `None` when nobody asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acoustic_features: Option<AcousticFeatures>,
+    /// Whether a stage failed, so that something is missing; `metadata.failures` says what.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
     /// How this document was made.
     #[serde(default)]
     pub metadata: Metadata,
@@ -51,9 +60,42 @@ pub struct Document {
 /// Totals of one speaker.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Speaker {
-    /// Seconds of speech.
+    /// Seconds of speech, by the turns.
     #[serde(serialize_with = "number::seconds")]
     pub total_duration: f64,
+    /// Seconds of that in which somebody else speaks too.
+    #[serde(default, serialize_with = "number::seconds")]
+    pub overlap_duration: f64,
+    /// Share of all speakers' speech, 0 to 1.
+    #[serde(default, serialize_with = "number::score")]
+    pub share: f32,
+    /// Number of turns.
+    #[serde(default)]
+    pub turns: usize,
+    /// Number of words.
+    #[serde(default)]
+    pub words: usize,
+    /// How the enrolled name was found; `None` for speakers nobody knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Identity>,
+    /// How the voice sounds; `None` when nobody asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acoustic_features: Option<AcousticFeatures>,
+    /// How fast and how fluently was spoken; `None` when nobody asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivery: Option<Delivery>,
+}
+
+/// What the comparison with enrolled voices gave.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The likeliest enrolled name.
+    pub name: String,
+    /// Probability that it is this voice, 0 to 1, calibrated.
+    #[serde(serialize_with = "number::score")]
+    pub probability: f32,
+    /// Whether the speaker was given that name; `false` when another name or none was nearly as likely.
+    pub accepted: bool,
 }
 
 /// How a document was made.
@@ -69,8 +111,10 @@ pub struct Metadata {
     pub model_versions: BTreeMap<String, ModelVersion>,
     /// Seconds spent in each stage, in order.
     pub stages: Vec<StageTime>,
-    /// What the reader should know: a truncated file, a failed stage, a stand-in model.
+    /// What the reader should know: a truncated file, a stand-in model.
     pub warnings: Vec<String>,
+    /// Stages that failed; what the others found is kept.
+    pub failures: Vec<StageFailure>,
     /// Text that was decoded and then withheld.
     pub audit: Vec<Dropped>,
     /// What the recording was.
@@ -94,6 +138,15 @@ pub struct StageTime {
     /// Seconds.
     #[serde(serialize_with = "number::seconds")]
     pub seconds: f64,
+}
+
+/// A stage that failed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StageFailure {
+    /// Name of the stage.
+    pub stage: String,
+    /// Why, and what to do.
+    pub reason: String,
 }
 
 /// Text that was decoded and then withheld, with the reason.
@@ -163,6 +216,8 @@ struct MetadataJson {
     stages: Vec<StageTime>,
     #[serde(default)]
     warnings: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    failures: Vec<StageFailure>,
     #[serde(default)]
     audit: Vec<Dropped>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -186,6 +241,7 @@ impl From<Metadata> for MetadataJson {
             model_checksums,
             stages: from.stages,
             warnings: from.warnings,
+            failures: from.failures,
             audit: from.audit,
             source: from.source,
         }
@@ -208,6 +264,7 @@ impl From<MetadataJson> for Metadata {
             model_versions,
             stages: from.stages,
             warnings: from.warnings,
+            failures: from.failures,
             audit: from.audit,
             source: from.source,
         }

@@ -12,23 +12,30 @@
 //! |---|---|
 //! | [`word`] | [`Word`], and where its time came from |
 //! | [`segment`] | [`Segment`], a stretch of words with its decoding scores |
+//! | [`turn`] | [`Turn`]: who spoke when |
+//! | [`acoustics`] | [`AcousticFeatures`] and [`Delivery`]: how it sounded |
 //! | [`document`] | [`Document`] and its [`Metadata`]: stages, models, warnings, the audit list |
 //! | [`check`] | the invariants of a document, [`Document::check`] |
 //! | [`export`] | JSON, WhisperX JSON, SRT, WebVTT, TXT, TSV |
 //! | [`error`] | [`TimelineError`] |
 //! | `number` | rounding of times and scores on the way out |
 
+pub mod acoustics;
 pub mod check;
 pub mod document;
 pub mod error;
 pub mod export;
 mod number;
 pub mod segment;
+pub mod turn;
 pub mod word;
 
+pub use acoustics::{AcousticFeatures, Delivery, Pitch, VoiceQuality};
 pub use document::{
-    Document, DropReason, Dropped, Metadata, ModelVersion, SourceInfo, Speaker, StageTime,
+    Document, DropReason, Dropped, Identity, Metadata, ModelVersion, SourceInfo, Speaker,
+    StageFailure, StageTime,
 };
 pub use error::{ErrorKind, TimelineError};
 pub use segment::Segment;
+pub use turn::{SegmentSpeaker, Turn};
 pub use word::{TimeSource, Word};

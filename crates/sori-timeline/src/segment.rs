@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{number, word::Word};
+use crate::{AcousticFeatures, Delivery, SegmentSpeaker, number, word::Word};
 
 /// A stretch of speech that was decoded together.
 ///
@@ -22,6 +22,9 @@ pub struct Segment {
     /// End in seconds, not before `start`.
     #[serde(rename = "end_time", alias = "end", serialize_with = "number::seconds")]
     pub end: f64,
+    /// Who said it; `None` when nobody asked, or nobody was found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub speaker: Option<SegmentSpeaker>,
     /// What was said, as one would write it; it contains the words in order.
     pub text: String,
     /// Language of this segment (ISO 639-1), where it is known on its own.
@@ -42,4 +45,10 @@ pub struct Segment {
     /// Sampling temperature that gave this text; 0 is greedy or beam search.
     #[serde(default, serialize_with = "number::score")]
     pub temperature: f32,
+    /// How it sounded; `None` when nobody asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acoustic_features: Option<Box<AcousticFeatures>>,
+    /// How fast and how fluently it was said; `None` when nobody asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivery: Option<Delivery>,
 }

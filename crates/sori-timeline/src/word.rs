@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::number;
+use crate::{AcousticFeatures, number};
 
 /// Where a word's time came from, best first.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -36,4 +36,17 @@ pub struct Word {
     /// Who said it: an id such as `SPEAKER_00`, or an enrolled name. `None` when nobody asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub speaker: Option<String>,
+    /// Probability that it was this speaker and not the next likely one, 0 to 1.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "number::score_option"
+    )]
+    pub speaker_score: Option<f32>,
+    /// Who spoke at the same time, where speech overlaps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other_speaker: Option<String>,
+    /// How it sounded; `None` when nobody asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acoustic_features: Option<Box<AcousticFeatures>>,
 }

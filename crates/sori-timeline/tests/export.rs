@@ -18,7 +18,7 @@ fn word(word: &str, start: f64, end: f64) -> Word {
         end,
         score: 0.87654,
         time_source,
-        speaker: None,
+        ..Word::default()
     }
 }
 
@@ -94,6 +94,7 @@ fn document() -> Document {
                 stage: "decode".into(),
                 seconds: 1.0 / 3.0,
             }],
+            failures: Vec::new(),
             warnings: vec!["the file is cut short".into()],
             audit: vec![Dropped {
                 start: 13.0,

@@ -135,7 +135,7 @@ fn place(word: TimedWord, window: &AudioWindow, last: f64, end: f64) -> Word {
         end: to.clamp(from, end),
         score: word.score.clamp(0.0, 1.0),
         time_source: TimeSource::Attention,
-        speaker: None,
+        ..Word::default()
     }
 }
 
