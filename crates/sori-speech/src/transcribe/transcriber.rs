@@ -14,7 +14,7 @@ use super::segments::{Pieces, into_segments};
 use super::{Heard, TranscribeError, Whisper};
 
 /// Up to one window of sound to be transcribed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct AudioWindow {
     /// Start in the recording, in seconds.
     pub start: f64,
@@ -27,6 +27,8 @@ pub struct AudioWindow {
 /// What was said in one window.
 #[derive(Clone, Debug, Default)]
 pub struct WindowText {
+    /// The window, for the stages that listen to it again.
+    pub window: AudioWindow,
     /// The text in pieces, in order; empty when nothing was said.
     pub segments: Vec<Segment>,
     /// What the model wrote and is not kept.
@@ -289,10 +291,11 @@ impl<'a> Transcriber<'a> {
             self.active.push(active);
             return;
         }
-        let result = self.finish(&active, &written, text.trim(), quality);
+        let mut result = self.finish(&active, &written, text.trim(), quality);
         if self.options.condition_on_previous && result.dropped.is_empty() {
             self.previous = text_only;
         }
+        result.window = active.window;
         self.done.insert(active.id, result);
     }
 
