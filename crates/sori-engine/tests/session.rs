@@ -8,9 +8,9 @@ use sori_infer::linear::Compute;
 use sori_media::{AudioOptions, AudioReader};
 use sori_speech::transcribe::{TranscribeOptions, Whisper};
 use sori_speech::vad::{VadModel, VadOptions};
-use sori_testing::score::{Edits, cer, wer};
 use sori_testing::shared;
 use sori_testing::tone::{self, Shape};
+use sori_timeline::score::{Edits, cer, wer};
 use sori_timeline::{Document, ModelVersion};
 
 fn starter(compute: Compute) -> Whisper {

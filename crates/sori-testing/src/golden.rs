@@ -1,14 +1,14 @@
-//! Golden files: arrays (`.npy`), JSON and text, and comparing with them.
+//! Golden files: arrays (`.npy`, `.npz`), JSON and text, and comparing with them.
 
-use std::{env, fs, path::Path};
+use std::{collections::BTreeMap, env, fs, io::Cursor, io::Read, path::Path};
 
 /// A numeric array read from a file, row-major.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Array {
+pub struct Array<T = f32> {
     /// Length of each axis; empty for a scalar.
     pub shape: Vec<usize>,
     /// The elements, as many as the product of the shape.
-    pub values: Vec<f32>,
+    pub values: Vec<T>,
 }
 
 /// The array in a NumPy file of version 1 to 3 with little-endian `f4`, `f8`, `i4`, `i8` or one-byte elements
@@ -18,10 +18,51 @@ pub struct Array {
 /// When the file is missing or is anything else: a test without its golden must fail.
 pub fn npy(path: &Path) -> Array {
     let bytes = read(path);
-    parse_npy(&bytes).unwrap_or_else(|| panic!("{} is no plain .npy file", path.display()))
+    parse_npy(&bytes)
+        .unwrap_or_else(|| panic!("{} is no plain .npy file", path.display()))
+        .to_f32()
 }
 
-fn parse_npy(bytes: &[u8]) -> Option<Array> {
+/// The arrays in a file of `numpy.savez` or `numpy.savez_compressed`, by name, rounded to `f32`.
+///
+/// # Panics
+/// When the file is missing, or an array in it is none that [`npy`] reads.
+pub fn npz(path: &Path) -> BTreeMap<String, Array> {
+    let arrays = npz_f64(path).into_iter();
+    arrays.map(|(name, array)| (name, array.to_f32())).collect()
+}
+
+/// The same as [`npz`] in `f64`, which holds elements of every type exactly (64-bit integers up to 2^53).
+///
+/// # Panics
+/// As [`npz`].
+pub fn npz_f64(path: &Path) -> BTreeMap<String, Array<f64>> {
+    let mut archive = zip::ZipArchive::new(Cursor::new(read(path)))
+        .unwrap_or_else(|error| panic!("{} is no .npz file: {error}", path.display()));
+    let mut arrays = BTreeMap::new();
+    for index in 0..archive.len() {
+        let mut bytes = Vec::new();
+        let mut entry = archive.by_index(index).expect("an index below the length");
+        let name = entry.name().expect("names are UTF-8");
+        let name = name.trim_end_matches(".npy").to_owned();
+        let array = entry.read_to_end(&mut bytes).ok();
+        let array = array.and_then(|_| parse_npy(&bytes));
+        let array = array.unwrap_or_else(|| panic!("{name} of {} is no array", path.display()));
+        arrays.insert(name, array);
+    }
+    arrays
+}
+
+impl Array<f64> {
+    fn to_f32(&self) -> Array {
+        Array {
+            shape: self.shape.clone(),
+            values: self.values.iter().map(|&value| value as f32).collect(),
+        }
+    }
+}
+
+fn parse_npy(bytes: &[u8]) -> Option<Array<f64>> {
     let rest = bytes.strip_prefix(b"\x93NUMPY")?;
     let (header_start, header_len) = match rest.first()? {
         1 => (
@@ -46,19 +87,19 @@ fn parse_npy(bytes: &[u8]) -> Option<Array> {
         .map(str::trim)
         .filter(|axis| !axis.is_empty());
     let shape: Vec<usize> = axes.map(|axis| axis.parse().ok()).collect::<Option<_>>()?;
-    let values: Vec<f32> = match kind {
-        "<f4" => elements(data, f32::from_le_bytes),
-        "<f8" => elements(data, |raw| f64::from_le_bytes(raw) as f32),
-        "<i4" => elements(data, |raw| i32::from_le_bytes(raw) as f32),
-        "<i8" => elements(data, |raw| i64::from_le_bytes(raw) as f32),
-        "|u1" | "|b1" => elements(data, |raw: [u8; 1]| f32::from(raw[0])),
-        "|i1" => elements(data, |raw| f32::from(i8::from_le_bytes(raw))),
+    let values: Vec<f64> = match kind {
+        "<f4" => elements(data, |raw| f32::from_le_bytes(raw).into()),
+        "<f8" => elements(data, f64::from_le_bytes),
+        "<i4" => elements(data, |raw| i32::from_le_bytes(raw).into()),
+        "<i8" => elements(data, |raw| i64::from_le_bytes(raw) as f64),
+        "|u1" | "|b1" => elements(data, |raw: [u8; 1]| raw[0].into()),
+        "|i1" => elements(data, |raw| i8::from_le_bytes(raw).into()),
         _ => return None,
     };
     (values.len() == shape.iter().product::<usize>()).then_some(Array { shape, values })
 }
 
-fn elements<const N: usize>(data: &[u8], read: impl Fn([u8; N]) -> f32) -> Vec<f32> {
+fn elements<const N: usize>(data: &[u8], read: impl Fn([u8; N]) -> f64) -> Vec<f64> {
     data.as_chunks::<N>()
         .0
         .iter()
@@ -157,6 +198,20 @@ mod tests {
                 "{kind}"
             );
         }
+    }
+
+    #[test]
+    fn archives_of_arrays_are_read_without_loss() {
+        let gold = crate::shared("research/speakers/gold/clus.npz");
+        let (narrow, wide) = (npz(&gold), npz_f64(&gold));
+        let threshold = &wide["0_th"];
+        assert_eq!(
+            (&threshold.shape[..], &threshold.values[..]),
+            (&[][..], &[0.7045654963945799][..])
+        );
+        assert_eq!(narrow["0_th"].values, [0.704_565_5]);
+        assert_eq!(wide["0_x"].shape, [39, 16]);
+        assert_eq!(narrow["0_fc"].shape, [39]);
     }
 
     #[test]

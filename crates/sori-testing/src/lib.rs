@@ -1,4 +1,4 @@
-//! What tests share: synthetic sound, rule-made weights, golden files and scoring.
+//! What tests share: synthetic sound, rule-made weights and golden files.
 //!
 //! Only test code and `sori bench` depend on this crate. It knows nothing of the product's own types, so that a golden
 //! compare can never be bent by the code it checks.
@@ -8,16 +8,19 @@
 //! | [`tone`] | sound without speech: tones, noise, something like music; a small random generator |
 //! | [`wav`] | 16-bit WAV files, read and written |
 //! | [`score`] | word and character error rates |
+//! | [`conversation`] | utterances mixed to conversations, with who speaks when |
 //! | [`rule_weights`] | true-size networks with weights made by a rule |
 //! | [`ggml`] | the same networks as GGML files |
-//! | [`golden`] | `.npy`, JSON and text files to compare with |
+//! | [`lcg_weights`] | the weights of the speaker goldens, made by another rule |
+//! | [`golden`] | `.npy`, `.npz`, JSON and text files to compare with |
 //!
 //! `tests/architecture` enforces what ARCHITECTURE.md promises: allowed edges between crates, sizes, no `unsafe`.
 
+pub mod conversation;
 pub mod ggml;
 pub mod golden;
+pub mod lcg_weights;
 pub mod rule_weights;
-pub mod score;
 pub mod tone;
 pub mod wav;
 

@@ -1,11 +1,12 @@
 //! What a voice sounds like over a word, a segment, a speaker or a recording.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::number;
 
 /// Measurements of a stretch of sound. What was not measured is absent; what has no value (the pitch of a whisper) is null.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AcousticFeatures {
     /// Root mean square level in dB relative to full scale, at most 0 for a sine of full scale minus 3; null in digital silence.
     #[serde(default, serialize_with = "number::score_option")]
@@ -70,7 +71,7 @@ pub struct AcousticFeatures {
 }
 
 /// The fundamental frequency over voiced frames.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Pitch {
     /// Median in Hz.
     #[serde(serialize_with = "number::score")]
@@ -90,7 +91,7 @@ pub struct Pitch {
 }
 
 /// Irregularities of a voice, as Praat defines them.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct VoiceQuality {
     /// Mean difference of neighbouring periods over the mean period (Praat's local jitter), 0 to 1.
     #[serde(serialize_with = "number::score")]
@@ -104,7 +105,7 @@ pub struct VoiceQuality {
 }
 
 /// How fast and how fluently was spoken.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Delivery {
     /// Syllables said, counted in the text.
     pub syllables: usize,

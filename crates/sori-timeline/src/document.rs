@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{AcousticFeatures, Delivery, Turn, number, segment::Segment};
@@ -22,7 +23,7 @@ use crate::{AcousticFeatures, Delivery, Turn, number, segment::Segment};
 /// sori_timeline::export::json(&document, &mut json)?;
 /// # Ok::<(), sori_timeline::TimelineError>(())
 /// ```
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Document {
     /// All text in order.
     pub text: String,
@@ -58,7 +59,7 @@ pub struct Document {
 }
 
 /// Totals of one speaker.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Speaker {
     /// Seconds of speech, by the turns.
     #[serde(serialize_with = "number::seconds")]
@@ -87,7 +88,7 @@ pub struct Speaker {
 }
 
 /// What the comparison with enrolled voices gave.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Identity {
     /// The likeliest enrolled name.
     pub name: String,
@@ -99,7 +100,7 @@ pub struct Identity {
 }
 
 /// How a document was made.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(from = "MetadataJson", into = "MetadataJson")]
 pub struct Metadata {
     /// Program and version, such as `sori 0.1.0`.
@@ -131,7 +132,7 @@ pub struct ModelVersion {
 }
 
 /// Wall-clock time of one stage.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StageTime {
     /// Name of the stage.
     pub stage: String,
@@ -141,7 +142,7 @@ pub struct StageTime {
 }
 
 /// A stage that failed.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StageFailure {
     /// Name of the stage.
     pub stage: String,
@@ -150,7 +151,7 @@ pub struct StageFailure {
 }
 
 /// Text that was decoded and then withheld, with the reason.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Dropped {
     /// Start in seconds.
     #[serde(serialize_with = "number::seconds")]
@@ -165,7 +166,7 @@ pub struct Dropped {
 }
 
 /// Why a text was withheld.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum DropReason {
@@ -189,7 +190,7 @@ pub enum DropReason {
 }
 
 /// What the recording was, before decoding.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SourceInfo {
     /// Container, such as `wav`, `mp4`, `webm`.
     pub container: String,
@@ -201,25 +202,36 @@ pub struct SourceInfo {
     pub channels: u16,
 }
 
-/// [`Metadata`] as it is written: names and checksums of models in two maps.
-#[derive(Clone, Serialize, Deserialize)]
+// `Metadata` as it is written: names and checksums of models in two maps. These comments go into the JSON Schema.
+/// How a document was made.
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Metadata")]
 struct MetadataJson {
+    /// Program and version, such as `sori 0.1.0`.
     #[serde(default)]
     generator: String,
+    /// Wall-clock seconds the whole job took.
     #[serde(default, serialize_with = "number::seconds")]
     processing_time: f64,
+    /// The name of the model of each role (`transcription`, `vad`, …).
     #[serde(default)]
     model_versions: BTreeMap<String, String>,
+    /// The SHA-256 of the weights of each role, lower-case hex, where known.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     model_checksums: BTreeMap<String, String>,
+    /// Seconds spent in each stage, in order.
     #[serde(default)]
     stages: Vec<StageTime>,
+    /// What the reader should know: a truncated file, a stand-in model.
     #[serde(default)]
     warnings: Vec<String>,
+    /// Stages that failed; what the others found is kept.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     failures: Vec<StageFailure>,
+    /// Text that was decoded and then withheld.
     #[serde(default)]
     audit: Vec<Dropped>,
+    /// What the recording was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     source: Option<SourceInfo>,
 }

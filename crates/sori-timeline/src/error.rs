@@ -10,6 +10,10 @@ pub enum ErrorKind {
     Invariant,
     /// An option is out of range.
     Option,
+    /// The input is larger than can be handled.
+    Limit,
+    /// Text that should be in a known format is not.
+    Parse,
     /// The document could not be turned into JSON.
     Encode,
     /// The output refused bytes.

@@ -16,17 +16,27 @@
 //! | [`acoustics`] | [`AcousticFeatures`] and [`Delivery`]: how it sounded |
 //! | [`document`] | [`Document`] and its [`Metadata`]: stages, models, warnings, the audit list |
 //! | [`check`] | the invariants of a document, [`Document::check`] |
-//! | [`export`] | JSON, WhisperX JSON, SRT, WebVTT, TXT, TSV |
+//! | [`mod@schema`] | the JSON Schema of the document, [`schema()`] |
+//! | [`export`] | JSON, WhisperX JSON, SRT, WebVTT, TXT, TSV, CSV, DOCX, RTTM, CTM, TextGrid |
+//! | [`transcript`] | [`Transcript`]: a recording as scores and readers see it |
+//! | [`read`] | RTTM, STM, CTM, SegLST, WhisperX JSON, text: what other programs and people write |
+//! | [`score`] | WER, CER, DER, JER, cpWER, tcpWER, word times, EER |
+//! | [`assignment`] | the cheapest one-to-one pairing (Hungarian), for speakers and for scoring |
 //! | [`error`] | [`TimelineError`] |
 //! | `number` | rounding of times and scores on the way out |
 
 pub mod acoustics;
+pub mod assignment;
 pub mod check;
 pub mod document;
 pub mod error;
 pub mod export;
 mod number;
+pub mod read;
+pub mod schema;
+pub mod score;
 pub mod segment;
+pub mod transcript;
 pub mod turn;
 pub mod word;
 
@@ -36,6 +46,8 @@ pub use document::{
     StageFailure, StageTime,
 };
 pub use error::{ErrorKind, TimelineError};
+pub use schema::schema;
 pub use segment::Segment;
+pub use transcript::{Transcript, Utterance};
 pub use turn::{SegmentSpeaker, Turn};
 pub use word::{TimeSource, Word};

@@ -1,5 +1,6 @@
 //! A stretch of speech with its words.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{AcousticFeatures, Delivery, SegmentSpeaker, number, word::Word};
@@ -7,7 +8,7 @@ use crate::{AcousticFeatures, Delivery, SegmentSpeaker, number, word::Word};
 /// A stretch of speech that was decoded together.
 ///
 /// In JSON its times are `start_time` and `end_time`; `start` and `end` are read as well.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Segment {
     /// Number within the document, from 0, unique and rising.
     #[serde(default)]

@@ -1,11 +1,12 @@
 //! Who spoke when.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::number;
 
 /// A stretch in which one speaker talks; turns of different speakers may overlap.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Turn {
     /// Start in seconds from the start of the recording.
     #[serde(serialize_with = "number::seconds")]
@@ -18,7 +19,7 @@ pub struct Turn {
 }
 
 /// The speaker of a segment; an object, for the first services of this family wrote one.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SegmentSpeaker {
     /// Id such as `SPEAKER_00`, or an enrolled name.
     pub speaker_id: String,

@@ -1,11 +1,12 @@
 //! A word with its time.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{AcousticFeatures, number};
 
 /// Where a word's time came from, best first.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TimeSource {
     /// A forced alignment of characters against the sound.
@@ -18,7 +19,7 @@ pub enum TimeSource {
 }
 
 /// One word as it was spoken, with the punctuation that clings to it and no surrounding spaces.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Word {
     /// The text, for Korean one eojeol.
     pub word: String,

@@ -1,13 +1,14 @@
 //! The exports against golden files, and what must hold for any document.
 
+use std::io::{Cursor, Read};
 use std::path::Path;
 
 use proptest::prelude::*;
 use sori_testing::golden::assert_text;
 use sori_timeline::{
-    Document, DropReason, Dropped, ErrorKind, Metadata, ModelVersion, Segment, SourceInfo,
-    StageTime, TimeSource, Word,
-    export::{CueOptions, Format},
+    AcousticFeatures, Document, DropReason, Dropped, ErrorKind, Metadata, ModelVersion, Segment,
+    SegmentSpeaker, SourceInfo, Speaker, StageTime, TimeSource, Turn, Word,
+    export::{CueOptions, ExportOptions, Format},
 };
 
 fn word(word: &str, start: f64, end: f64) -> Word {
@@ -113,10 +114,184 @@ fn document() -> Document {
     }
 }
 
-fn written(document: &Document, format: Format, options: &CueOptions) -> String {
+/// Every format but the page, which has tests of its own.
+fn golden_formats() -> impl Iterator<Item = Format> {
+    Format::ALL.into_iter().filter(|f| *f != Format::Html)
+}
+
+/// What a format is, cut into cues by `cues`; of DOCX the part with the text.
+fn written(document: &Document, format: Format, cues: &CueOptions) -> String {
+    let options = ExportOptions {
+        recording: "회의 <1>".into(),
+        cues: cues.clone(),
+        ..ExportOptions::default()
+    };
     let mut bytes = Vec::new();
-    format.write(document, options, &mut bytes).unwrap();
-    String::from_utf8(bytes).unwrap()
+    format.write(document, &options, &mut bytes).unwrap();
+    if format != Format::Docx {
+        return String::from_utf8(bytes).unwrap();
+    }
+    let mut package = zip::ZipArchive::new(Cursor::new(bytes)).unwrap();
+    let mut part = package.by_name("word/document.xml").unwrap();
+    let mut text = String::new();
+    part.read_to_string(&mut text).unwrap();
+    text.replace("<w:p>", "\n<w:p>")
+}
+
+/// Two speakers who talk into each other, one name in Korean with a quotation mark, and what nobody said.
+fn dialogue() -> Document {
+    let said = |id, speaker: Option<&str>, text: &str, times: &[(f64, f64)]| {
+        let words: Vec<Word> = text
+            .split(' ')
+            .zip(times)
+            .map(|(text, &(start, end))| Word {
+                speaker: speaker.map(str::to_owned),
+                ..word(text, start, end)
+            })
+            .collect();
+        Segment {
+            id,
+            start: times[0].0,
+            end: times[times.len() - 1].1,
+            speaker: speaker.map(|speaker| SegmentSpeaker {
+                speaker_id: speaker.into(),
+            }),
+            text: text.into(),
+            words,
+            ..Segment::default()
+        }
+    };
+    let (first, second) = ("SPEAKER_00", "김\"수\" <민>");
+    let mut segments = vec![
+        said(
+            0,
+            Some(first),
+            "Good morning, \"Kim\".",
+            &[(0.5, 0.8), (0.8, 1.3), (1.3, 1.3)],
+        ),
+        said(
+            1,
+            Some(first),
+            "Shall we begin?",
+            &[(1.5, 1.75), (1.75, 1.9), (1.9, 2.4)],
+        ),
+        said(
+            2,
+            Some(second),
+            "네, 시작할까요?",
+            &[(2.1, 2.3), (2.3, 3.0)],
+        ),
+        said(3, None, "(laughter)", &[(3.2, 3.9)]),
+        said(
+            4,
+            Some(first),
+            "Then the numbers: 1,000.",
+            &[(61.0, 61.2), (61.2, 61.3), (61.3, 61.8), (61.8, 62.5)],
+        ),
+    ];
+    segments[0].words[0].acoustic_features = Some(Box::new(AcousticFeatures {
+        volume_db: Some(-21.53),
+        pitch_hz: Some(112.25),
+        spectral_centroid: Some(1800.0),
+        ..AcousticFeatures::default()
+    }));
+    segments[4].words.clear();
+    let turn = |start, end, speaker: &str| Turn {
+        start,
+        end,
+        speaker: speaker.into(),
+    };
+    Document {
+        text: "…".into(),
+        language: "en".into(),
+        duration: 63.0,
+        segments,
+        turns: vec![
+            turn(0.4, 2.5, first),
+            turn(2.0, 3.1, second),
+            turn(60.9, 62.6, first),
+        ],
+        speakers: [
+            (first.to_owned(), Speaker::default()),
+            (second.to_owned(), Speaker::default()),
+        ]
+        .into(),
+        ..Document::default()
+    }
+}
+
+#[test]
+fn every_format_shows_who_says_what() {
+    let document = dialogue();
+    document.check().unwrap();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    for format in golden_formats() {
+        let found = written(&document, format, &CueOptions::default());
+        let mut name = format!("dialogue.{}", format.extension());
+        if format == Format::Docx {
+            name += ".xml";
+        }
+        assert_text(&found, &folder.join(name));
+    }
+}
+
+#[test]
+fn a_word_processor_document_is_the_same_every_time() {
+    let bytes = || {
+        let mut bytes = Vec::new();
+        sori_timeline::export::docx(&dialogue(), "회의", &mut bytes).unwrap();
+        bytes
+    };
+    assert_eq!(bytes(), bytes());
+    let mut package = zip::ZipArchive::new(Cursor::new(bytes())).unwrap();
+    assert_eq!(
+        package.by_index(0).unwrap().last_modified().unwrap().year(),
+        1980
+    );
+}
+
+#[test]
+fn no_text_breaks_a_format() {
+    let mut document = dialogue();
+    let evil = "\u{0}\u{7}]]> \"\"\" \n\r\n\t, --> </w:t> \u{ffff}\u{2028}";
+    for segment in &mut document.segments {
+        segment.text = evil.into();
+        segment.speaker = Some(SegmentSpeaker {
+            speaker_id: evil.into(),
+        });
+        for word in &mut segment.words {
+            word.word = evil.into();
+            (word.start, word.end) = (word.end, f64::NAN);
+        }
+    }
+    document.turns[0].speaker = evil.into();
+    document.duration = -1.0;
+    for format in [
+        Format::Csv,
+        Format::Rttm,
+        Format::Ctm,
+        Format::TextGrid,
+        Format::Docx,
+        Format::Txt,
+    ] {
+        written(&document, format, &CueOptions::default());
+    }
+    let rttm = written(&document, Format::Rttm, &CueOptions::default());
+    assert!(
+        rttm.lines()
+            .all(|line| line.split_whitespace().count() == 10),
+        "{rttm}"
+    );
+    let csv = written(&document, Format::Csv, &CueOptions::default());
+    let width = |line: &str| {
+        line.replace("\"\"", "")
+            .split('"')
+            .step_by(2)
+            .collect::<String>()
+            .matches(',')
+            .count()
+    };
+    assert!(csv.lines().all(|line| width(line) == 11), "{csv}");
 }
 
 #[test]
@@ -129,12 +304,13 @@ fn every_format_equals_its_golden_file() {
         ..CueOptions::default()
     };
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    for format in Format::ALL {
+    for format in golden_formats() {
         let found = written(&document, format, &plain);
-        assert_text(
-            &found,
-            &folder.join(format!("document.{}", format.extension())),
-        );
+        let mut name = format!("document.{}", format.extension());
+        if format == Format::Docx {
+            name += ".xml";
+        }
+        assert_text(&found, &folder.join(name));
     }
     assert_text(
         &written(&document, Format::Srt, &words),
@@ -179,7 +355,7 @@ fn numbers_that_are_not_finite_are_errors_or_harmless() {
     broken.segments[1].end = f64::INFINITY;
     broken.segments[2].end = f64::NAN;
     let error = Format::Json
-        .write(&broken, &CueOptions::default(), &mut Vec::new())
+        .write(&broken, &ExportOptions::default(), &mut Vec::new())
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Encode);
     cues(&written(&broken, Format::Srt, &CueOptions::default()));
@@ -232,6 +408,10 @@ fn options_and_formats_are_checked() {
             "min_gap_seconds",
         ),
     ] {
+        let options = ExportOptions {
+            cues: options,
+            ..ExportOptions::default()
+        };
         let error = Format::Vtt
             .write(&document(), &options, &mut Vec::new())
             .unwrap_err();

@@ -2,6 +2,7 @@
 
 mod bench;
 mod doctor;
+mod eval;
 mod models;
 mod progress;
 mod starter;
@@ -23,6 +24,7 @@ const EXAMPLES: &str = "\
 Examples:
   sori transcribe interview.mp4                     print the words with their times
   sori transcribe *.mp3 --format srt,json           write subtitles and the full document
+  sori eval --ref truth.stm --hyp interview.json    how far a result is from the truth
   sori models pull base                             install a model for real recordings
   sori doctor                                       what this machine offers
 
@@ -41,6 +43,7 @@ enum Command {
     /// Write down what is said, with the time of every word
     Transcribe(Box<transcribe::TranscribeCommand>),
     Models(models::ModelsCommand),
+    Eval(eval::EvalCommand),
     /// Show what this machine offers and what is installed
     Doctor(doctor::DoctorCommand),
     /// Measure speed and memory on this machine
@@ -74,6 +77,7 @@ fn main() -> ExitCode {
     let result = match &cli.command {
         Command::Transcribe(command) => transcribe::run(command, &cancel),
         Command::Models(command) => models::run(command, &cancel).map(|()| true),
+        Command::Eval(command) => eval::run(command),
         Command::Doctor(command) => doctor::run(command).map(|()| true),
         Command::Bench(command) => bench::run(command, &cancel).map(|()| true),
     };

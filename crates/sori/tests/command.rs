@@ -102,7 +102,13 @@ fn every_format_is_written_and_nothing_else() {
     assert_eq!(
         names,
         [
+            "en_2_f.TextGrid",
+            "en_2_f.csv",
+            "en_2_f.ctm",
+            "en_2_f.docx",
+            "en_2_f.html",
             "en_2_f.json",
+            "en_2_f.rttm",
             "en_2_f.srt",
             "en_2_f.tsv",
             "en_2_f.txt",

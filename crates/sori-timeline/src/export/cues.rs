@@ -1,5 +1,6 @@
 //! Cutting a document into subtitle cues.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::lines::{Atom, atoms, columns, wrap, wrap_evenly};
@@ -13,7 +14,8 @@ const SHORT_PAUSE: f64 = 0.2;
 /// How subtitles are cut. The defaults follow common broadcast practice: two lines of 42 columns, 7 seconds at most.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CueOptions {
-    /// Columns in a line, 8 to 1000; wide characters (Hangul, Han, Kana) take two. A longer word stands alone.
+    /// Columns in a line, 8 to 1000; wide characters (Hangul, Han, Kana) take two. A longer word stands alone. The
+    /// speaker's name is not counted.
     pub max_line_width: usize,
     /// Lines in a cue, 1 to 20.
     pub max_line_count: usize,
@@ -106,9 +108,11 @@ pub(super) struct Cue<'a> {
     pub end_ms: u64,
     pub atoms: Vec<Atom<'a>>,
     pub lines: Vec<Range<usize>>,
+    pub speaker: Option<&'a str>,
 }
 
-/// The cues of a document: never empty, never over one another, each at least 1 ms long.
+/// The cues of a document in order of their start: never empty, each at least 1 ms long, those of one speaker never over
+/// one another. Cues of speakers who talk at the same time do overlap; players show both.
 pub(super) fn cues<'a>(
     document: &'a Document,
     options: &CueOptions,
@@ -125,11 +129,13 @@ pub(super) fn cues<'a>(
                 end_ms: milliseconds(head[head.len() - 1].end),
                 lines: wrap_evenly(head, options.max_line_width, options.words()),
                 atoms: head.to_vec(),
+                speaker: segment.speaker.as_ref().map(|of| of.speaker_id.as_str()),
             });
             rest = tail;
         }
     }
     settle_times(&mut cues, options);
+    cues.sort_by_key(|cue| cue.start_ms);
     Ok(cues)
 }
 
@@ -165,20 +171,25 @@ fn next_cut(atoms: &[Atom<'_>], options: &CueOptions) -> usize {
         .unwrap_or(count)
 }
 
-/// Makes each cue start after the one in front of it has ended, and stay long enough where there is room.
+/// Makes each cue start after the one of the same speaker in front of it has ended, and stay long enough where there is
+/// room.
 fn settle_times(cues: &mut [Cue<'_>], options: &CueOptions) {
     let (shortest, gap) = (
         milliseconds(options.min_cue_seconds),
         milliseconds(options.min_gap_seconds),
     );
-    let mut free = 0;
-    for index in 0..cues.len() {
-        let next = cues.get(index + 1).map_or(u64::MAX, |next| next.start_ms);
-        let cue = &mut cues[index];
-        cue.start_ms = cue.start_ms.max(free);
+    let mut free: BTreeMap<Option<&str>, u64> = BTreeMap::new();
+    let mut next_start = vec![u64::MAX; cues.len()];
+    let mut latest: BTreeMap<Option<&str>, u64> = BTreeMap::new();
+    for (next, cue) in next_start.iter_mut().zip(&*cues).rev() {
+        *next = latest.insert(cue.speaker, cue.start_ms).unwrap_or(u64::MAX);
+    }
+    for (cue, next) in cues.iter_mut().zip(next_start) {
+        let free = free.entry(cue.speaker).or_default();
+        cue.start_ms = cue.start_ms.max(*free);
         let wanted = cue.end_ms.max(cue.start_ms.saturating_add(shortest));
         cue.end_ms = wanted.min(next.saturating_sub(gap)).max(cue.start_ms + 1);
-        free = cue.end_ms;
+        *free = cue.end_ms;
     }
 }
 

@@ -41,7 +41,8 @@ pub(super) fn atoms(segment: &Segment) -> Vec<Atom<'_>> {
     from_words(segment).unwrap_or_else(|| interpolated(segment))
 }
 
-fn from_words(segment: &Segment) -> Option<Vec<Atom<'_>>> {
+/// The atoms of a segment's words, one for each; `None` where the text does not hold all of them in order.
+pub(super) fn from_words(segment: &Segment) -> Option<Vec<Atom<'_>>> {
     let text = segment.text.as_str();
     // Where each atom begins, and where the one in front of it ends: not the same when a space lies between.
     let mut begins: Vec<usize> = Vec::with_capacity(segment.words.len());

@@ -11,7 +11,7 @@ use crate::{Document, TimelineError};
 
 /// Writes SubRip subtitles. With `highlight_words`, one cue a word with that word underlined, as openai-whisper does.
 ///
-/// SubRip knows no escapes: `-->` is written `->`, and `&` and `<` stand as they are.
+/// A known speaker stands in front as WhisperX writes it, `[SPEAKER_00]: `. SubRip knows no escapes: `-->` is written `->`, and `&` and `<` stand as they are.
 ///
 /// # Errors
 /// [`crate::ErrorKind::Option`] for options out of range, [`crate::ErrorKind::Write`] when the output fails.
@@ -31,7 +31,10 @@ pub fn srt(
         write!(out, "{number}\n{start} --> {end}\n{text}\n\n")
     };
     for cue in cues(document, options)? {
-        let plain = render(&cue, |_, atom| flat(atom.text));
+        let prefix = cue
+            .speaker
+            .map_or_else(String::new, |speaker| format!("[{}]: ", flat(speaker)));
+        let plain = prefix.clone() + &render(&cue, |_, atom| flat(atom.text));
         if !options.highlight_words {
             entry(cue.start_ms, cue.end_ms, &plain)?;
             continue;
@@ -48,7 +51,7 @@ pub fn srt(
                     text if at == index => format!("<u>{text}</u>").into(),
                     text => text,
                 });
-                entry(start, end, &text)?;
+                entry(start, end, &(prefix.clone() + &text))?;
             }
             shown = end;
         }
@@ -59,7 +62,8 @@ pub fn srt(
     Ok(())
 }
 
-/// Writes WebVTT subtitles. With `highlight_words`, a time tag stands in front of each word that starts inside its cue.
+/// Writes WebVTT subtitles, with a voice tag (`<v SPEAKER_00>`) where the speaker is known. With `highlight_words`, a time
+/// tag stands in front of each word that starts inside its cue.
 ///
 /// # Errors
 /// [`crate::ErrorKind::Option`] for options out of range, [`crate::ErrorKind::Write`] when the output fails.
@@ -82,7 +86,10 @@ pub fn vtt(
             text
         });
         let (start, end) = (clock(cue.start_ms, '.'), clock(cue.end_ms, '.'));
-        write!(out, "{start} --> {end}\n{text}\n\n")?;
+        let voice = cue
+            .speaker
+            .map_or_else(String::new, |speaker| format!("<v {}>", vtt_text(speaker)));
+        write!(out, "{start} --> {end}\n{voice}{text}\n\n")?;
     }
     Ok(())
 }

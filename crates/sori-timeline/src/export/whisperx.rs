@@ -21,6 +21,8 @@ struct Piece<'a> {
     end: f64,
     text: &'a str,
     words: Vec<TimedWord<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    speaker: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -48,7 +50,8 @@ impl<'a> From<&'a Word> for TimedWord<'a> {
     }
 }
 
-/// Writes `segments[].words[]`, `word_segments` and `language`, the shape of WhisperX's aligned result.
+/// Writes `segments[].words[]`, `word_segments` and `language`, the shape of WhisperX's aligned result, with
+/// `speaker` in segments and words as after its diarization.
 ///
 /// # Errors
 /// [`crate::ErrorKind::Encode`] when a time is not finite, [`crate::ErrorKind::Write`] when the output fails.
@@ -62,6 +65,7 @@ pub fn whisperx(document: &Document, out: &mut dyn Write) -> Result<(), Timeline
                 end: segment.end,
                 text: &segment.text,
                 words: segment.words.iter().map(TimedWord::from).collect(),
+                speaker: segment.speaker.as_ref().map(|of| of.speaker_id.as_str()),
             })
             .collect(),
         word_segments: segments

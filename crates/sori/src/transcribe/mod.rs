@@ -11,7 +11,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, anyhow, bail};
 use sori_engine::{Event, Session};
 use sori_media::AudioReader;
-use sori_timeline::export::{CueOptions, Format};
+use sori_timeline::export::{CueOptions, ExportOptions, Format};
 use sori_timeline::{Document, SourceInfo};
 
 pub use arguments::TranscribeCommand;
@@ -225,6 +225,11 @@ fn write(
             .unwrap_or_default()
             .to_string_lossy()
     };
+    let options = ExportOptions {
+        recording: format!("{stem}{suffix}"),
+        cues: cues.clone(),
+        ..ExportOptions::default()
+    };
     let path = command
         .output_dir
         .join(format!("{stem}{suffix}.{}", format.extension()));
@@ -236,7 +241,7 @@ fn write(
     {
         let mut out = std::io::BufWriter::new(half.as_file_mut());
         format
-            .write(document, cues, &mut out)
+            .write(document, &options, &mut out)
             .with_context(failed)?;
         out.flush().with_context(failed)?;
     }
