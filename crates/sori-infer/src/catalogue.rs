@@ -28,6 +28,14 @@ pub enum ModelKind {
     Whisper,
     /// A voice activity detector.
     Vad,
+    /// A network that says, frame by frame, which of a few speakers talk (PyanNet).
+    Segmentation,
+    /// A network that makes a vector of a voice.
+    Embedding,
+    /// A network that says, frame by frame, which letter is spoken (wav2vec2 with CTC), to lay words along time.
+    Aligner,
+    /// The linear model that compares the vectors of one kind of [`ModelKind::Embedding`].
+    Plda,
 }
 
 impl ModelKind {
@@ -36,6 +44,10 @@ impl ModelKind {
         match self {
             Self::Whisper => "whisper",
             Self::Vad => "vad",
+            Self::Segmentation => "segmentation",
+            Self::Embedding => "embedding",
+            Self::Aligner => "aligner",
+            Self::Plda => "plda",
         }
     }
 }
@@ -86,12 +98,15 @@ pub struct FileEntry {
 pub enum Source {
     /// A web address; `{hf}` at its start stands for the Hugging Face endpoint.
     Url(String),
-    /// A file inside the wheel of a Python package, fetched by the user's own `pip`.
+    /// A file inside a Python package, fetched by the user's own `pip`.
     Pip {
         /// `name==version`.
         package: String,
-        /// The file's path inside the wheel.
+        /// The file's path inside the wheel, or inside the top folder of the source archive.
         path: String,
+        /// SHA-256 of the source archive, for a package that has no wheel with the file. `pip` asks the package's own
+        /// build script for its name, so nothing but this archive is accepted.
+        sdist: Option<String>,
     },
     /// A file inside a package of the npm registry, fetched by the user's own `npm`.
     Npm {
@@ -361,7 +376,7 @@ fn source(value: &toml::Value, summed: bool, place: &str) -> Result<Source, Mode
     let table = value
         .as_table()
         .ok_or_else(|| broken(format!("{place}: a source is a text or a table")))?;
-    check_keys(table, &["pip", "npm", "path"], place)?;
+    check_keys(table, &["pip", "npm", "path", "sdist"], place)?;
     let path = text(table, "path", place)?
         .ok_or_else(|| broken(format!("{place}: a package source needs `path`")))?;
     if !path.split('/').all(names::is_file_name) {
@@ -371,12 +386,19 @@ fn source(value: &toml::Value, summed: bool, place: &str) -> Result<Source, Mode
         )));
     }
     let path = path.to_owned();
+    let sdist = text(table, "sdist", place)?;
+    if sdist.is_some_and(|sum| !names::is_sha256(sum)) {
+        return Err(broken(format!(
+            "{place}: `sdist` must be 64 lower-case hexadecimal digits"
+        )));
+    }
     match (text(table, "pip", place)?, text(table, "npm", place)?) {
         (Some(package), None) if is_package(package.split_once("==")) => Ok(Source::Pip {
             package: package.to_owned(),
             path,
+            sdist: sdist.map(str::to_owned),
         }),
-        (None, Some(package)) if is_npm_package(package) => Ok(Source::Npm {
+        (None, Some(package)) if is_npm_package(package) && sdist.is_none() => Ok(Source::Npm {
             package: package.to_owned(),
             path,
         }),

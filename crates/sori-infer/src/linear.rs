@@ -66,21 +66,66 @@ impl Linear {
             "input rows have {} values",
             self.inputs
         );
+        self.forward_windows(input, self.inputs)
+    }
+
+    /// Returns the layer's output for windows of `inputs` values, each beginning `step` values after the one before it: a
+    /// convolution over row-major frames, with nothing copied. What is left over at the end is not read.
+    ///
+    /// # Panics
+    /// When `step` is 0.
+    pub fn forward_windows(&self, input: &[f32], step: usize) -> Vec<f32> {
+        let rows = match input.len().checked_sub(self.inputs) {
+            Some(room) => room / step + 1,
+            None => return Vec::new(),
+        };
+        let used = (rows - 1) * step + self.inputs;
+        let windows =
+            NdTensorView::from_slice_with_strides([rows, self.inputs], &input[..used], [step, 1])
+                .expect("the last window ends where the data does");
         let mut output = vec![0.0; rows * self.outputs];
+        self.multiply(windows, Keep::Nothing, &mut output);
+        output
+    }
+
+    /// Columns of the input.
+    pub fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    /// Columns of the output.
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    /// Writes the product, with the bias, over `out` `(rows, outputs)`, or adds it; `input` may have any strides.
+    pub(crate) fn multiply(&self, input: Matrix<f32>, keep: Keep, out: &mut [f32]) {
         let options = GemmOptions {
+            beta: match keep {
+                Keep::Nothing => 0.0,
+                Keep::Output => 1.0,
+            },
             bias: self.bias.as_deref().map(BiasVector::Row),
             ..Default::default()
         };
         GemmExecutor::<f32>::default()
             .gemm(
-                &mut output,
-                GemmInputA::Unpacked(NdTensorView::from_data([rows, self.inputs], input)),
+                out,
+                GemmInputA::Unpacked(input),
                 GemmInputB::Packed(&self.weights),
                 options,
             )
             .expect("the weights were packed for this kernel and shape");
-        output
     }
+}
+
+/// What a product does with the values that are already where it goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// They are overwritten.
+    Nothing,
+    /// They are added to.
+    Output,
 }
 
 #[cfg(test)]
@@ -128,6 +173,21 @@ mod tests {
             worst < 1e-5 * size,
             "{rows}x{inputs}x{outputs}: {worst} of {size}"
         );
+    }
+
+    #[test]
+    fn windows_equal_rows_that_were_copied() {
+        for (inputs, step, length) in [(6, 2, 21), (7, 7, 30), (5, 8, 64), (4, 1, 4), (4, 3, 3)] {
+            let (x, w) = (noise(length, 1), noise(3 * inputs, 2));
+            let layer = Linear::new(&w, inputs, None);
+            let copied: Vec<_> = x.windows(inputs).step_by(step).flatten().copied().collect();
+            let want = layer.forward(&copied);
+            assert_eq!(
+                layer.forward_windows(&x, step),
+                want,
+                "{inputs} {step} {length}"
+            );
+        }
     }
 
     #[test]

@@ -22,8 +22,10 @@ mod package;
 
 pub use options::{PullOptions, Token};
 
-/// A file with no declared size may have this many bytes: enough for any configuration or vocabulary.
+/// A text with no declared size may have this many bytes: enough for any configuration or vocabulary.
 const MAX_UNDECLARED: u64 = 256 << 20;
+/// And weights with no declared size this many: enough for any network that is not a recogniser.
+const MAX_UNDECLARED_WEIGHTS: u64 = 4 << 30;
 
 /// How far a pull is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -257,7 +259,12 @@ impl Work<'_> {
 
     /// The most bytes this file may have.
     fn limit(&self) -> u64 {
-        self.file.size.unwrap_or(MAX_UNDECLARED)
+        let most = if self.file.name.ends_with(".json") {
+            MAX_UNDECLARED
+        } else {
+            MAX_UNDECLARED_WEIGHTS
+        };
+        self.file.size.unwrap_or(most)
     }
 
     fn tell(&self, source: &str, phase: Phase, done: u64) {

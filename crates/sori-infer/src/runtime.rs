@@ -6,7 +6,7 @@
 //! well-formed network computes is not limited, so only networks from the catalogue or from the user's own hand belong
 //! here.
 
-mod wire;
+pub(crate) mod wire;
 
 use std::{
     fmt, fs,
@@ -23,7 +23,7 @@ use rten_tensor::{TensorView, prelude::*};
 use crate::error::{InferError, InferErrorKind};
 
 /// Largest ONNX file that is read, in bytes. The secondary networks are far below; more is a mistake or an attack.
-const MAX_FILE_BYTES: u64 = 2 << 30;
+pub(crate) const MAX_FILE_BYTES: u64 = 2 << 30;
 
 /// A dense tensor, row-major.
 #[derive(Debug, Clone, PartialEq)]

@@ -377,6 +377,76 @@ fn a_known_name_is_held_against_its_checksum() {
 }
 
 #[test]
+fn a_network_is_taken_under_its_name_in_the_catalogue() {
+    const CATALOGUE: &str = r#"
+        [[model]]
+        name = "voice"
+        kind = "embedding"
+        rank = 1
+        languages = ["*"]
+        licence = "MIT"
+        files = [{ name = "w.pt", sources = ["https://h.example/w.pt"] }]
+        [[model]]
+        name = "letters"
+        kind = "aligner"
+        rank = 1
+        languages = ["ko"]
+        licence = "MIT"
+        files = [{ name = "vocab.json", sources = ["https://h.example/v"] }, { name = "pytorch_model.bin", sources = ["https://h.example/p"] }]"#;
+    let place = place();
+    let catalogue = Catalogue::parse(CATALOGUE).expect("right");
+    let import = |name: &str, path: &Path| {
+        let entry = catalogue.entry(name).expect("known");
+        let options = ImportOptions::new(Some(entry), 0);
+        let cancel = AtomicBool::new(false);
+        place.library.import(name, path, &options, &cancel)
+    };
+    // A checkpoint is a zip, and it is one file all the same.
+    let checkpoint = zip(&[("a/data.pkl", b"pickle")]);
+    let voice = import("voice", &place.write("checkpoint.pt", &checkpoint)).expect("imported");
+    assert_eq!(names(&voice), ["w.pt"]);
+    assert_eq!(fs::read(voice.load_path()).expect("there"), checkpoint);
+    let packed = zip(&[("w.pt", b"weights"), ("other.pt", b"x")]);
+    let voice = import("voice", &place.write("packed.zip", &packed)).expect("imported");
+    assert_eq!(fs::read(voice.load_path()).expect("there"), b"weights");
+
+    let folder = place.from.join("hub");
+    for file in ["vocab.json", "config.json", "model.safetensors"] {
+        place.write(&format!("hub/{file}"), b"{}");
+    }
+    let error = import("letters", &folder).expect_err("incomplete");
+    assert!(
+        error.to_string().contains("has no `pytorch_model.bin`"),
+        "{error}"
+    );
+    place.write("hub/pytorch_model.bin", b"weights");
+    let letters = import("letters", &folder).expect("imported");
+    assert_eq!(names(&letters), ["pytorch_model.bin", "vocab.json"]);
+
+    let best = |kind, language| {
+        let best = place.library.best(kind, language).expect("readable");
+        best.map(|installed| installed.manifest.name)
+    };
+    for (kind, language, name) in [
+        (ModelKind::Embedding, None, Some("voice")),
+        (ModelKind::Embedding, Some("ko"), Some("voice")),
+        (ModelKind::Aligner, Some("ko"), Some("letters")),
+        (ModelKind::Aligner, Some("en"), None),
+        (ModelKind::Segmentation, None, None),
+        (ModelKind::Plda, None, None),
+    ] {
+        assert_eq!(best(kind, language).as_deref(), name, "{kind:?}");
+    }
+    let wav2vec = place.from.join("w");
+    place.write("w/config.json", br#"{"model_type": "wav2vec2"}"#);
+    for file in ["vocab.json", "model.safetensors"] {
+        place.write(&format!("w/{file}"), b"{}");
+    }
+    let own = place.import("own", &wav2vec).expect("imported");
+    assert_eq!(own.manifest.kind, ModelKind::Aligner);
+}
+
+#[test]
 fn verify_finds_what_changed_and_remove_removes() {
     let place = place();
     let cancel = AtomicBool::new(false);

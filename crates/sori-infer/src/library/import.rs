@@ -40,8 +40,9 @@ impl<'a> ImportOptions<'a> {
 impl Library {
     /// Copies a model into the library under `name`, replacing one of that name; whole or not at all.
     ///
-    /// `path` is a folder as Hugging Face publishes Whisper (what else lies there is passed over), one file (GGML, ONNX), or
-    /// a tar, tar.gz or zip archive of either.
+    /// `path` is a folder as Hugging Face publishes Whisper or wav2vec2 (what else lies there is passed over), one file (GGML,
+    /// ONNX), or a tar, tar.gz or zip archive of either. The other networks for speakers and alignment do not say what they
+    /// are: they are taken only with their `entry`.
     ///
     /// # Errors
     /// [`ModelErrorKind::Foreign`] naming what is missing, [`ModelErrorKind::Archive`], [`ModelErrorKind::Checksum`] and
@@ -67,12 +68,15 @@ impl Library {
             staged.take_folder(path)?
         } else {
             match archive::format_of(path)? {
-                Some(format) => staged.take_archive(path, format)?,
-                None => vec![staged.take_file(path)?],
+                Some(format) if !staged.is_the_file(path) => staged.take_archive(path, format)?,
+                _ => vec![staged.take_file(path)?],
             }
         };
         taken.sort_by(|a, b| a.name.cmp(&b.name));
-        let kind = recognise(&staged.folder, &taken, path)?;
+        let kind = match options.entry {
+            Some(entry) if is_network(entry) => complete(entry, &taken, path)?,
+            _ => recognise(&staged.folder, &taken, path)?,
+        };
         if let Some(entry) = options.entry {
             compare(entry, kind, &taken, path)?;
         }
@@ -110,6 +114,21 @@ impl Drop for Staged<'_> {
 }
 
 impl Staged<'_> {
+    /// Whether a file is the model's only one, though it looks like an archive: PyTorch's checkpoints are zips.
+    fn is_the_file(&self, path: &Path) -> bool {
+        let alone = |entry: &&Entry| is_network(entry) && entry.files.len() == 1;
+        let packed = ["zip", "tar", "gz", "tgz"].map(|end| Some(OsStr::new(end)));
+        self.options.entry.filter(alone).is_some() && !packed.contains(&path.extension())
+    }
+
+    /// Of a network of the catalogue just its files; else whatever a model may consist of.
+    fn wants(&self, name: &str) -> bool {
+        match self.options.entry {
+            Some(entry) if is_network(entry) => entry.files.iter().any(|file| file.name == name),
+            _ => is_wanted(name),
+        }
+    }
+
     fn take_folder(&self, path: &Path) -> Result<Vec<InstalledFile>, ModelError> {
         let read = |e| ModelError::io(path, "read", e);
         let mut wanted = Vec::new();
@@ -118,7 +137,7 @@ impl Staged<'_> {
             // Follows links: the snapshots of the Hugging Face cache are links, and the folder is the user's own.
             if let (Some(name), Ok(found)) = (item.file_name().to_str(), fs::metadata(item.path()))
                 && found.is_file()
-                && is_wanted(name)
+                && self.wants(name)
             {
                 wanted.push((name.to_owned(), found.len()));
             }
@@ -170,7 +189,7 @@ impl Staged<'_> {
         let mut top: Option<String> = None;
         archive::for_each_file(path, format, &mut |inside, size, reader| {
             let (folder, name) = inside.rsplit_once('/').unwrap_or(("", inside));
-            if folder.contains('/') || !is_wanted(name) {
+            if folder.contains('/') || !self.wants(name) {
                 return Ok(Next::Continue);
             }
             if *top.get_or_insert_with(|| folder.to_owned()) != folder {
@@ -218,6 +237,28 @@ impl Staged<'_> {
     }
 }
 
+/// Whether a model is a network whose files do not tell what it is for, so that the catalogue has to.
+fn is_network(entry: &Entry) -> bool {
+    !matches!(entry.kind, ModelKind::Whisper | ModelKind::Vad)
+}
+
+/// The kind of a network of the catalogue, all of whose files were taken.
+fn complete(entry: &Entry, taken: &[InstalledFile], from: &Path) -> Result<ModelKind, ModelError> {
+    let absent = |name: &str| !taken.iter().any(|file| file.name == name);
+    match entry.files.iter().find(|file| absent(&file.name)) {
+        None => Ok(entry.kind),
+        Some(file) => {
+            let message = format!(
+                "{} has no `{}`, which `{}` needs",
+                from.display(),
+                file.name,
+                entry.name
+            );
+            Err(ModelError::new(ModelErrorKind::Foreign, message))
+        }
+    }
+}
+
 /// Weights, configurations and vocabularies; not the pickles, flax and TensorFlow copies beside them.
 fn is_wanted(name: &str) -> bool {
     let extension = Path::new(name)
@@ -260,10 +301,13 @@ fn recognise(folder: &Path, taken: &[InstalledFile], from: &Path) -> Result<Mode
             .get("model_type")
             .and_then(|t| t.as_str())
             .unwrap_or("whisper");
+        if model_type == "wav2vec2" && has("vocab.json") && ends(".safetensors").is_some() {
+            return Ok(ModelKind::Aligner);
+        }
         if model_type != "whisper" {
             let model_type: String = model_type.escape_debug().take(40).collect();
             return Err(foreign(format!(
-                "is a `{model_type}` model: only Whisper models can be used"
+                "is a `{model_type}` model: only Whisper, or wav2vec2 with vocab.json and .safetensors, can be used"
             )));
         }
         if ends(".safetensors").is_none() {
@@ -291,7 +335,8 @@ fn recognise(folder: &Path, taken: &[InstalledFile], from: &Path) -> Result<Mode
         Some(_) => Ok(ModelKind::Vad),
         None => Err(foreign(
             "is no model that is known here: give a Whisper folder (config.json, tokenizer.json, model.safetensors), \
-             a whisper.cpp GGML file, a VAD .onnx file, or an archive of one"
+             a whisper.cpp GGML file, a VAD .onnx file, or an archive of one; a network for speakers or alignment under its \
+             name in the catalogue"
                 .into(),
         )),
     }

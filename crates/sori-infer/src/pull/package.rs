@@ -1,7 +1,8 @@
 //! A file out of a package, fetched by the user's own `pip` or `npm`, with their registries, mirrors and logins.
 //!
-//! Only wheels and npm tarballs, and no package script is run: a source package of Python would have to be built, which
-//! runs its code.
+//! Wheels and npm tarballs, from which no script is run. A source archive of Python is another matter: `pip` runs its build
+//! script to learn its name, even to download it. So the catalogue gives the archive's checksum, which `pip` compares
+//! before: what runs is what was read when the entry was written.
 
 use std::fs::{self, File};
 use std::io;
@@ -15,6 +16,8 @@ use crate::library::archive::{self, Next};
 use crate::library::files;
 use crate::library::swap;
 
+/// The file for `pip` that names a source archive and its checksum.
+const REQUIREMENTS: &str = "requirements.txt";
 /// How often a running client is looked at.
 const POLL: Duration = Duration::from_millis(50);
 /// What is read of a client's complaints.
@@ -43,39 +46,31 @@ fn fetch_into(
     shown: &str,
     partial: &Path,
 ) -> Result<(), ModelError> {
-    let (programs, arguments, path, prefix) = match source {
-        Source::Pip { package, path } => {
-            let arguments = [
-                "download",
-                "--no-deps",
-                "--only-binary=:all:",
-                "--no-input",
-                "--quiet",
-                "--dest",
-                ".",
-            ];
-            (
-                &work.options.pip,
-                [arguments.as_slice(), &[package]].concat(),
-                path,
-                "",
-            )
-        }
+    let (programs, arguments, path) = match source {
+        Source::Pip {
+            package,
+            path,
+            sdist,
+        } => (
+            &work.options.pip,
+            pip_arguments(folder, package, sdist.as_deref())?,
+            path,
+        ),
         Source::Npm { package, path } => {
             let arguments = ["pack", "--ignore-scripts", "--silent", package];
-            // Everything in an npm tarball lies in this folder.
-            (&work.options.npm, arguments.to_vec(), path, "package/")
+            let arguments = arguments.map(str::to_owned).to_vec();
+            (&work.options.npm, arguments, path)
         }
         Source::Url(_) => return Err(client("an address is not a package")),
     };
     run(folder, work, programs, &arguments, shown)?;
+    swap::delete(&folder.join(REQUIREMENTS))?;
     let package = the_package(folder)?;
     let format = archive::format_of(&package)?
         .ok_or_else(|| client("what came is not a wheel or tarball"))?;
-    let wanted = format!("{prefix}{path}");
     let mut found = false;
     archive::for_each_file(&package, format, &mut |name, size, reader| {
-        if name != wanted {
+        if !is_wanted(source, name, path) {
             return Ok(Next::Continue);
         }
         found = true;
@@ -97,12 +92,47 @@ fn fetch_into(
     }
 }
 
+/// Whether the file `name` of the archive is the one at `path` of the package.
+fn is_wanted(source: &Source, name: &str, path: &str) -> bool {
+    let inside = match source {
+        // Everything in an npm tarball lies in this folder.
+        Source::Npm { .. } => name.strip_prefix("package/"),
+        // Everything in a source archive lies in one, whose spelling is up to the build tool (PEP 625).
+        Source::Pip { sdist: Some(_), .. } => name.split_once('/').map(|(_, inside)| inside),
+        _ => Some(name),
+    };
+    inside == Some(path)
+}
+
+/// The arguments of `pip`; for a source archive, a file in `folder` says which one is accepted.
+fn pip_arguments(
+    folder: &Path,
+    package: &str,
+    sdist: Option<&str>,
+) -> Result<Vec<String>, ModelError> {
+    let common = ["--no-deps", "--no-input", "--quiet", "--dest", "."];
+    let mut arguments = vec!["download".to_owned()];
+    arguments.extend(common.map(str::to_owned));
+    let Some(sum) = sdist else {
+        arguments.extend(["--only-binary=:all:".to_owned(), package.to_owned()]);
+        return Ok(arguments);
+    };
+    let path = folder.join(REQUIREMENTS);
+    fs::write(&path, format!("{package} --hash=sha256:{sum}\n"))
+        .map_err(|e| ModelError::io(&path, "write", e))?;
+    // Only of this package: the tools that its build needs come as wheels.
+    let name = package.split("==").next().unwrap_or_default();
+    arguments.push(format!("--no-binary={name}"));
+    arguments.extend(["--require-hashes", "-r", REQUIREMENTS].map(str::to_owned));
+    Ok(arguments)
+}
+
 /// Runs the first of `programs` that exists, in `folder`.
 fn run(
     folder: &Path,
     work: &Work,
     programs: &[String],
-    arguments: &[&str],
+    arguments: &[String],
     shown: &str,
 ) -> Result<(), ModelError> {
     let log = folder.join("log");

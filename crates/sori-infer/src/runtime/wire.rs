@@ -59,7 +59,7 @@ impl Message {
 ///
 /// # Errors
 /// The offset of the first field that does not fit.
-pub(super) fn check(bytes: &[u8]) -> Result<(), usize> {
+pub(crate) fn check(bytes: &[u8]) -> Result<(), usize> {
     message(bytes, 0, bytes.len(), Message::Model, 0)
 }
 
@@ -100,7 +100,7 @@ fn message(
 }
 
 /// The base-128 number at `at`, which moves behind it; `None` when it is cut or longer than ten bytes.
-fn varint(bytes: &[u8], at: &mut usize) -> Option<u64> {
+pub(crate) fn varint(bytes: &[u8], at: &mut usize) -> Option<u64> {
     let mut value = 0;
     for shift in (0..70).step_by(7) {
         let byte = *bytes.get(*at)?;

@@ -50,6 +50,19 @@ impl SafetensorsSet {
         Ok(set)
     }
 
+    /// Opens one file of any name.
+    ///
+    /// # Errors
+    /// When it cannot be read, or its header is not what it holds.
+    pub fn open_file(path: &Path) -> Result<Self, InferError> {
+        let mut set = Self {
+            folder: path.to_owned(),
+            tensors: HashMap::new(),
+        };
+        set.add(path)?;
+        Ok(set)
+    }
+
     fn add(&mut self, path: &Path) -> Result<(), InferError> {
         let damaged = |message: &str| InferError::new(InferErrorKind::Damaged, path, message);
         let io = |e| InferError::io(path, e);
@@ -92,6 +105,14 @@ impl SafetensorsSet {
     /// Whether a tensor of this name is there.
     pub fn contains(&self, name: &str) -> bool {
         self.tensors.contains_key(name)
+    }
+
+    /// The names of the tensors of a type that is read, in no order.
+    pub(super) fn float_names(&self) -> impl Iterator<Item = &str> {
+        let floats = [Dtype::F32, Dtype::F16, Dtype::BF16];
+        let entries = self.tensors.iter();
+        let entries = entries.filter(move |(_, entry)| floats.contains(&entry.dtype));
+        entries.map(|(name, _)| name.as_str())
     }
 
     /// Reads a tensor and widens it to f32 (from f32, f16 or bf16).

@@ -892,7 +892,7 @@ mod packages {
         pip.assert_installed(&bytes);
         assert_eq!(installed.manifest.source, "pip p==1.0");
         let expected =
-            "download --no-deps --only-binary=:all: --no-input --quiet --dest . p==1.0\n";
+            "download --no-deps --no-input --quiet --dest . --only-binary=:all: p==1.0\n";
         assert_eq!(arguments(&pip), expected);
 
         let npm = place();
@@ -909,6 +909,28 @@ mod packages {
         npm.pull(&entry, &options).expect("pulled");
         npm.assert_installed(&bytes);
         assert_eq!(arguments(&npm), "pack --ignore-scripts --silent @s/p@1.0\n");
+    }
+
+    #[test]
+    fn a_source_archive_is_accepted_by_its_checksum() {
+        let bytes = content();
+        let package = tarball("P_-1.0/p/data/a.onnx", &bytes);
+        let (size, whole, inside) = (bytes.len(), sum(&package), sum(&bytes));
+        let source = format!(r#"{{ pip = "p==1.0", path = "p/data/a.onnx", sdist = "{whole}" }}"#);
+        let entry = entry_of(&format!(
+            r#"{{ name = "a.onnx", size = {size}, sha256 = "{inside}", sources = [{source}] }}"#
+        ));
+        let place = place();
+        let mut options = options("http://127.0.0.1:1");
+        let script = "cat requirements.txt >> \"$PACKAGE.wanted\"; cp \"$PACKAGE\" p-1.0.tar.gz";
+        options.pip = vec![program(&place, &package, script)];
+        place.pull(&entry, &options).expect("pulled");
+        place.assert_installed(&bytes);
+        let expected = "download --no-deps --no-input --quiet --dest . --no-binary=p --require-hashes -r requirements.txt\n";
+        assert_eq!(arguments(&place), expected);
+        let wanted = fs::read_to_string(place.folder.path().join("package.wanted"));
+        let expected = format!("p==1.0 --hash=sha256:{whole}\n");
+        assert_eq!(wanted.expect("written by the program"), expected);
     }
 
     #[test]
