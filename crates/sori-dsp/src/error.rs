@@ -6,8 +6,14 @@
 pub enum DspErrorKind {
     /// A value of [`LogMelOptions`](crate::LogMelOptions) is outside its range.
     MelOptions,
+    /// A value of [`FbankOptions`](crate::FbankOptions) is outside its range.
+    FbankOptions,
     /// A sample rate is outside [`RATE_RANGE_HZ`](crate::RATE_RANGE_HZ).
     SampleRate,
+    /// A length of [`Stft`](crate::Stft) is outside its range.
+    StftOptions,
+    /// A value of [`PitchOptions`](crate::PitchOptions) is outside its range.
+    PitchOptions,
 }
 
 /// A refused option of this crate: its kind and a message that names the value and the allowed range.

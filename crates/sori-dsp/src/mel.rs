@@ -6,6 +6,7 @@ use realfft::num_complex::Complex32;
 use realfft::{RealFftPlanner, RealToComplex};
 
 use crate::error::{DspError, DspErrorKind};
+use crate::stft::periodic_hann;
 
 /// Smallest power that is told apart from silence (`audio.py`: `torch.clamp(mel_spec, min=1e-10)`).
 const POWER_FLOOR: f32 = 1e-10;
@@ -77,7 +78,7 @@ pub struct LogMel {
 }
 
 /// One triangle of the mel bank: its non-zero weights and the bin of the first.
-struct Band {
+pub(crate) struct Band {
     first_bin: usize,
     weights: Vec<f32>,
 }
@@ -108,6 +109,13 @@ impl LogMel {
     /// log10 scale, at most 8 decades (80 dB) under the loudest of this window, then `(x + 4) / 4`. Frames that are exactly
     /// zero cost no Fourier transform. Allocates the result and one of its size.
     pub fn window(&self, pcm: &[f32], frames: usize) -> Vec<f32> {
+        let power = self.power(pcm, frames);
+        whisper_scale(&power, self.options.mels, frames)
+    }
+
+    /// Power in each mel band, shape `(frames, mels)`, row-major, before any logarithm: `librosa.feature.melspectrogram` with
+    /// `pad_mode="reflect"` of `pcm`, padded and cut as by [`LogMel::window`]. Allocates the result.
+    pub fn power(&self, pcm: &[f32], frames: usize) -> Vec<f32> {
         let LogMelOptions {
             mels, hop, n_fft, ..
         } = self.options;
@@ -134,7 +142,7 @@ impl LogMel {
                 *value = band.weigh(&bins);
             }
         }
-        whisper_scale(&power, mels, frames)
+        power
     }
 
     /// Copies frame `index` of the reflected and zero-padded audio to `frame`; false when it is all zero.
@@ -159,7 +167,7 @@ impl LogMel {
 
 impl Band {
     /// Weighted sum of the power bins under this triangle.
-    fn weigh(&self, bins: &[f32]) -> f32 {
+    pub(crate) fn weigh(&self, bins: &[f32]) -> f32 {
         self.weights
             .iter()
             .zip(&bins[self.first_bin..])
@@ -183,19 +191,9 @@ fn reflect(position: i64, len: usize) -> usize {
     }) as usize
 }
 
-/// Hann window of period `len`, as `torch.hann_window(len)`.
-fn periodic_hann(len: usize) -> Vec<f32> {
-    (0..len)
-        .map(|n| {
-            let phase = 2.0 * std::f64::consts::PI * n as f64 / len as f64;
-            (0.5 - 0.5 * phase.cos()) as f32
-        })
-        .collect()
-}
-
 /// Mel bank of `librosa.filters.mel(sr, n_fft, n_mels)` with its defaults: Slaney's mel scale and area normalisation, 0 Hz to
 /// the Nyquist frequency. Bands narrower than a bin may be empty.
-fn slaney_bank(options: &LogMelOptions) -> Vec<Band> {
+pub(crate) fn slaney_bank(options: &LogMelOptions) -> Vec<Band> {
     let nyquist = f64::from(options.sample_rate) / 2.0;
     let top = hz_to_mel(nyquist);
     let edges: Vec<f64> = (0..options.mels + 2)
