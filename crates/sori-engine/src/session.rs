@@ -1,13 +1,23 @@
 //! One recording or conversation on its way from sound to document.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::mem;
+use std::convert::Infallible;
 
+use sori_dsp::loudness::Meter;
+use sori_speech::acoustics::Features;
+use sori_speech::align::Aligner;
+use sori_speech::diarize::{ListenOptions, Listener, Networks};
 use sori_speech::transcribe::{AudioWindow, TranscribeOptions, Transcriber, Whisper, WindowText};
 use sori_speech::vad::{Packer, Segmenter, Span, SpeechWindow, Vad, VadModel, VadOptions};
-use sori_timeline::{Document, Metadata, ModelVersion, Segment, SourceInfo, StageTime};
+use sori_timeline::{Metadata, ModelVersion, Segment, SourceInfo};
 
-use crate::EngineError;
+use crate::heard::StageResult;
+use crate::late::Late;
+use crate::stage::Stage;
+use crate::{EngineError, Heard};
+
+/// Windows that alignment and acoustics take at once in batches, so that every core has one.
+const LATE_WINDOWS: usize = 4;
 
 /// Seconds since any fixed moment; the session has no clock of its own.
 pub type Clock<'a> = &'a dyn Fn() -> f64;
@@ -25,12 +35,14 @@ pub enum Pace {
 pub struct Models<'a> {
     /// The recogniser.
     pub whisper: &'a Whisper,
-    /// Name and checksum of the recogniser, for the document.
-    pub whisper_version: ModelVersion,
     /// The voice activity detector; `None` transcribes every window, speech or not.
     pub vad: Option<VadModel>,
-    /// Name and checksum of the detector.
-    pub vad_version: Option<ModelVersion>,
+    /// The networks that tell voices apart; `None` leaves speakers out.
+    pub voices: Option<Networks<'a>>,
+    /// The aligner; `None` keeps the recogniser's times.
+    pub aligner: Option<&'a Aligner>,
+    /// Names and checksums by stage, for the document.
+    pub versions: BTreeMap<String, ModelVersion>,
 }
 
 /// Options of a session.
@@ -40,6 +52,12 @@ pub struct SessionOptions {
     pub transcribe: TranscribeOptions,
     /// How speech is found.
     pub vad: VadOptions,
+    /// How voices are told apart.
+    pub listen: ListenOptions,
+    /// What is measured of the sound of words; `None` measures nothing.
+    pub features: Option<Features>,
+    /// Whether every frame of speech is kept in [`Heard::frames`].
+    pub keep_frames: bool,
     /// Delay or throughput.
     pub pace: Pace,
 }
@@ -47,7 +65,7 @@ pub struct SessionOptions {
 /// Something that became known.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    /// A segment in its final form.
+    /// A segment as it was transcribed; its speaker and exact times come with the document.
     Segment(Segment),
     /// Everything before this time, in seconds, is transcribed.
     Done(f64),
@@ -67,10 +85,12 @@ pub struct Session<'a> {
     heard: u64,
     ends: VecDeque<f64>,
     events: VecDeque<Event>,
-    segments: Vec<Segment>,
-    languages: BTreeMap<String, (f64, f32)>,
-    metadata: Metadata,
-    spent: [f64; 2],
+    listener: Option<Listener<'a>>,
+    late: Late<'a>,
+    meter: Option<Meter>,
+    /// Segments that were told of.
+    told: usize,
+    found: Heard,
 }
 
 /// The stages of voice activity.
@@ -79,6 +99,8 @@ struct Finder {
     segmenter: Segmenter,
     packer: Packer,
     frames: u64,
+    /// Every span that was found.
+    spans: Vec<Span>,
     /// End of the last span that may still wait in the packer for company.
     waiting: Option<f64>,
     /// Silence after which it waits no longer, in seconds.
@@ -109,12 +131,15 @@ impl<'a> Session<'a> {
                 segmenter,
                 packer: Packer::new(window_seconds),
                 frames: 0,
+                spans: Vec::new(),
                 waiting: None,
                 patience,
             })
         });
-        let mut versions = BTreeMap::from([("transcribe".to_owned(), models.whisper_version)]);
-        versions.extend(models.vad_version.map(|v| ("vad".to_owned(), v)));
+        let listener = models
+            .voices
+            .map(|networks| Listener::new(networks, options.listen))
+            .transpose()?;
         Ok(Self {
             clock,
             pace: options.pace,
@@ -127,14 +152,23 @@ impl<'a> Session<'a> {
             heard: 0,
             ends: VecDeque::new(),
             events: VecDeque::new(),
-            segments: Vec::new(),
-            languages: BTreeMap::new(),
-            metadata: Metadata {
-                generator: concat!("sori ", env!("CARGO_PKG_VERSION")).to_owned(),
-                model_versions: versions,
+            listener,
+            meter: options.features.as_ref().map(|_| Meter::new()),
+            late: Late {
+                aligner: models.aligner,
+                features: options.features,
+                keep_frames: options.keep_frames,
+                windows: Vec::new(),
+            },
+            told: 0,
+            found: Heard {
+                metadata: Metadata {
+                    generator: concat!("sori ", env!("CARGO_PKG_VERSION")).to_owned(),
+                    model_versions: models.versions,
+                    ..Default::default()
+                },
                 ..Default::default()
             },
-            spent: [0.0; 2],
         })
     }
 
@@ -162,7 +196,8 @@ impl<'a> Session<'a> {
         }
         self.queue(windows);
         self.forget();
-        self.spent[0] += (self.clock)() - before;
+        self.found.ledger.spend(Stage::Vad, (self.clock)() - before);
+        self.listen(pcm);
         let enough = match self.pace {
             Pace::Live => 1,
             Pace::Batch => self.batch,
@@ -190,9 +225,10 @@ impl<'a> Session<'a> {
             finder.vad.finish(&mut chances)?;
             finder.absorb(&chances, &mut windows);
             finder.segmenter.finish(seconds, &mut spans);
-            spans
-                .into_iter()
-                .for_each(|span| finder.packer.push(span, &mut windows));
+            for span in spans {
+                finder.spans.push(span);
+                finder.packer.push(span, &mut windows);
+            }
             finder.packer.finish(&mut windows);
         } else if self.heard > self.first {
             let start = self.first as f64 / 16000.0;
@@ -206,52 +242,65 @@ impl<'a> Session<'a> {
     pub fn work(&mut self) -> bool {
         let before = (self.clock)();
         let more = self.transcriber.step();
-        self.spent[1] += (self.clock)() - before;
+        self.found
+            .ledger
+            .spend(Stage::Transcribe, (self.clock)() - before);
         while let Some(text) = self.transcriber.take() {
             self.absorb(text);
         }
         more
     }
 
-    /// Finishes all work and returns the document; `source` is what is known of the recording.
-    ///
-    /// # Errors
-    /// When a network cannot be run.
+    /// Finishes all work and returns what was heard; `source` is what is known of the recording, `hook` follows the stages.
     pub fn finish(
         mut self,
         source: Option<SourceInfo>,
         warnings: Vec<String>,
-    ) -> Result<Document, EngineError> {
+        hook: &mut dyn FnMut(StageResult<'_>),
+    ) -> Heard {
         while self.work() {}
-        let text = self
-            .segments
-            .iter()
-            .map(|s| s.text.as_str())
-            .collect::<Vec<_>>()
-            .join(" ");
-        let main = self.languages.iter().max_by(|a, b| a.1.0.total_cmp(&b.1.0));
-        let stage = |stage: &str, seconds| StageTime {
-            stage: stage.to_owned(),
-            seconds,
-        };
-        let mut metadata = mem::take(&mut self.metadata);
-        metadata.stages = vec![
-            stage("vad", self.spent[0]),
-            stage("transcribe", self.spent[1]),
-        ];
-        metadata.processing_time = self.spent.iter().sum();
-        metadata.warnings = warnings;
-        metadata.source = source;
-        Ok(Document {
-            text,
-            language: main.map_or_else(|| "en".to_owned(), |(code, _)| code.clone()),
-            language_probability: main
-                .map(|(_, (seconds, chance))| chance / (*seconds).max(1e-3) as f32),
-            duration: self.heard as f64 / 16000.0,
-            segments: self.segments,
-            metadata,
-            ..Document::default()
-        })
+        self.late.run(&mut self.found, self.clock);
+        let mut found = self.found;
+        found.duration = self.heard as f64 / 16000.0;
+        if let Some(finder) = &self.finder {
+            found.note_spans(&finder.spans);
+        }
+        if let Some(listener) = self.listener {
+            let before = (self.clock)();
+            found.voices = found
+                .ledger
+                .attempt(Stage::Diarize, || sure(listener.finish()));
+            found.ledger.spend(Stage::Diarize, (self.clock)() - before);
+        }
+        if let Some(meter) = self.meter {
+            found.loudness = meter.blocks().to_vec();
+            found.curves.finish();
+        }
+        found.metadata.warnings = warnings;
+        found.metadata.source = source;
+        found.tell(hook);
+        found
+    }
+
+    /// Stages that hear all sound and not its words.
+    fn listen(&mut self, pcm: &[f32]) {
+        if let Some(listener) = &mut self.listener {
+            let before = (self.clock)();
+            let heard = self.found.ledger.attempt(Stage::Diarize, || {
+                listener.push(pcm);
+                sure(())
+            });
+            self.found
+                .ledger
+                .spend(Stage::Diarize, (self.clock)() - before);
+            if heard.is_none() {
+                self.listener = None;
+            }
+        }
+        if let Some(meter) = &mut self.meter {
+            meter.push(pcm);
+            self.found.curves.push(pcm);
+        }
     }
 
     fn queue(&mut self, windows: Vec<SpeechWindow>) {
@@ -289,14 +338,21 @@ impl<'a> Session<'a> {
     fn absorb(&mut self, text: WindowText) {
         if let (Some((code, chance)), false) = (text.language, text.segments.is_empty()) {
             let seconds: f64 = text.segments.iter().map(|s| s.end - s.start).sum();
-            let entry = self.languages.entry(code).or_insert((0.0, 0.0));
+            let entry = self.found.languages.entry(code).or_insert((0.0, 0.0));
             *entry = (entry.0 + seconds, entry.1 + chance * seconds as f32);
         }
-        self.metadata.audit.extend(text.dropped);
-        for mut segment in text.segments {
-            segment.id = self.segments.len();
-            self.events.push_back(Event::Segment(segment.clone()));
-            self.segments.push(segment);
+        self.found.metadata.audit.extend(text.dropped);
+        for segment in &text.segments {
+            let id = self.told;
+            self.told += 1;
+            self.events.push_back(Event::Segment(Segment {
+                id,
+                ..segment.clone()
+            }));
+        }
+        self.late.windows.push((text.window, text.segments));
+        if self.pace == Pace::Live || self.late.windows.len() >= LATE_WINDOWS {
+            self.late.run(&mut self.found, self.clock);
         }
         self.events.extend(self.ends.pop_front().map(Event::Done));
     }
@@ -311,6 +367,7 @@ impl Finder {
             self.segmenter.push(chance, &mut spans);
             for span in spans.drain(..) {
                 self.waiting = Some(span.end);
+                self.spans.push(span);
                 self.packer.push(span, windows);
             }
             if self
@@ -332,4 +389,9 @@ fn whole(start: f64, seconds: f64) -> SpeechWindow {
         end,
         spans: vec![Span { start, end }],
     }
+}
+
+/// The result of work that has no error of its own; a panic is still caught.
+pub(crate) fn sure<T>(value: T) -> Result<T, Infallible> {
+    Ok(value)
 }

@@ -1,17 +1,19 @@
 //! Sessions with the starter model and the built-in voice activity detector: real sound, whole path.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use proptest::prelude::*;
-use sori_engine::{Event, Models, Pace, Session, SessionOptions};
+use sori_engine::{DocumentOptions, Event, Models, Pace, Session, SessionOptions};
 use sori_infer::linear::Compute;
 use sori_media::{AudioOptions, AudioReader};
+use sori_speech::diarize::ListenOptions;
 use sori_speech::transcribe::{TranscribeOptions, Whisper};
 use sori_speech::vad::{VadModel, VadOptions};
 use sori_testing::shared;
 use sori_testing::tone::{self, Shape};
+use sori_timeline::Document;
 use sori_timeline::score::{Edits, cer, wer};
-use sori_timeline::{Document, ModelVersion};
 
 fn starter(compute: Compute) -> Whisper {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../models/starter");
@@ -21,16 +23,17 @@ fn starter(compute: Compute) -> Whisper {
 fn session(whisper: &Whisper, pace: Pace) -> Session<'_> {
     let models = Models {
         whisper,
-        whisper_version: ModelVersion {
-            name: "starter".to_owned(),
-            sha256: None,
-        },
         vad: Some(VadModel::Builtin),
-        vad_version: None,
+        voices: None,
+        aligner: None,
+        versions: BTreeMap::new(),
     };
     let options = SessionOptions {
         transcribe: TranscribeOptions::default(),
         vad: VadOptions::default(),
+        listen: ListenOptions::default(),
+        features: None,
+        keep_frames: false,
         pace,
     };
     Session::new(models, options, &|| 0.0).expect("the default options fit")
@@ -42,7 +45,14 @@ fn document(whisper: &Whisper, pieces: &[&[f32]]) -> Document {
         session.push(piece).expect("the detector runs");
     }
     session.end().expect("the detector runs");
-    session.finish(None, Vec::new()).expect("the rest runs")
+    let options = DocumentOptions {
+        speakers: None,
+        known: None,
+        clock: &|| 0.0,
+    };
+    session
+        .finish(None, Vec::new(), &mut |_| {})
+        .document(&options, &mut |_| {})
 }
 
 /// A shared recording at 16 kHz and its text.

@@ -68,7 +68,10 @@ pub fn run(command: &DoctorCommand) -> Result<()> {
     }
     row(
         "",
-        &format!("starter, built in ({})", &starter::checksum()[..12]),
+        &format!(
+            "starter, built in ({})",
+            &starter::recogniser_version().sha256.unwrap_or_default()[..12]
+        ),
     );
     Ok(())
 }

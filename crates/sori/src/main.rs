@@ -1,18 +1,25 @@
 //! The `sori` program: commands, logging and wiring; everything else is in the crates below.
 
+mod analyze;
 mod bench;
 mod doctor;
+mod enroll;
 mod eval;
+mod hear;
 mod models;
+mod outcome;
+mod output;
 mod progress;
 mod starter;
 mod transcribe;
+mod voices;
 
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Parser, Subcommand};
+use outcome::Outcome;
 use sori_infer::kernels::Isa;
 
 /// The exit status when a file, a model or a download failed.
@@ -22,13 +29,15 @@ const INTERRUPTED: u8 = 130;
 
 const EXAMPLES: &str = "\
 Examples:
+  sori analyze interview.mp4                        who said what, when and how: JSON and a page to read
   sori transcribe interview.mp4                     print the words with their times
   sori transcribe *.mp3 --format srt,json           write subtitles and the full document
   sori eval --ref truth.stm --hyp interview.json    how far a result is from the truth
   sori models pull base                             install a model for real recordings
   sori doctor                                       what this machine offers
 
-Exit status: 0 done, 1 something failed (the others were done), 2 wrong arguments, 130 interrupted.";
+Exit status: 0 done, 1 a file failed (the others were done), 2 wrong arguments, 3 a stage failed (the rest is
+written), 130 interrupted.";
 
 /// Turns recordings into time-aligned documents.
 #[derive(Parser)]
@@ -40,8 +49,14 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Write down who said what, when and how it sounded
+    Analyze(Box<analyze::AnalyzeCommand>),
     /// Write down what is said, with the time of every word
     Transcribe(Box<transcribe::TranscribeCommand>),
+    /// Remember a voice by name, so that `analyze` names it
+    Enroll(enroll::EnrollCommand),
+    /// List, rename, merge or delete remembered voices
+    Voices(voices::VoicesCommand),
     Models(models::ModelsCommand),
     Eval(eval::EvalCommand),
     /// Show what this machine offers and what is installed
@@ -74,20 +89,26 @@ fn main() -> ExitCode {
     if let Err(e) = installed {
         eprintln!("warning: Ctrl-C will not clean up: {e}");
     }
+    let done = |()| Outcome::Done;
     let result = match &cli.command {
+        Command::Analyze(command) => analyze::run(command, &cancel),
         Command::Transcribe(command) => transcribe::run(command, &cancel),
-        Command::Models(command) => models::run(command, &cancel).map(|()| true),
-        Command::Eval(command) => eval::run(command),
-        Command::Doctor(command) => doctor::run(command).map(|()| true),
-        Command::Bench(command) => bench::run(command, &cancel).map(|()| true),
+        Command::Enroll(command) => enroll::run(command, &cancel).map(done),
+        Command::Voices(command) => voices::run(command).map(done),
+        Command::Models(command) => models::run(command, &cancel).map(done),
+        Command::Eval(command) => eval::run(command).map(|all| match all {
+            true => Outcome::Done,
+            false => Outcome::Failed,
+        }),
+        Command::Doctor(command) => doctor::run(command).map(done),
+        Command::Bench(command) => bench::run(command, &cancel).map(done),
     };
     match result {
         _ if cancel.load(Ordering::SeqCst) => {
             eprintln!("interrupted");
             ExitCode::from(INTERRUPTED)
         }
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(FAILED),
+        Ok(outcome) => ExitCode::from(outcome.code()),
         Err(e) => {
             eprintln!("error: {e:#}");
             ExitCode::from(FAILED)

@@ -89,6 +89,10 @@ enum Action {
 enum KindArgument {
     Whisper,
     Vad,
+    Segmentation,
+    Embedding,
+    Aligner,
+    Plda,
 }
 
 impl From<KindArgument> for ModelKind {
@@ -96,6 +100,10 @@ impl From<KindArgument> for ModelKind {
         match kind {
             KindArgument::Whisper => Self::Whisper,
             KindArgument::Vad => Self::Vad,
+            KindArgument::Segmentation => Self::Segmentation,
+            KindArgument::Embedding => Self::Embedding,
+            KindArgument::Aligner => Self::Aligner,
+            KindArgument::Plda => Self::Plda,
         }
     }
 }

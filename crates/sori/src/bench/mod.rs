@@ -1,10 +1,11 @@
 //! `sori bench`: speed and memory on this machine. `asr` measures the recogniser, with weights made from a seed; `growth` how
-//! its cost grows; `kernels` its kernels.
+//! its cost grows; `speakers` diarization; `kernels` the kernels.
 
 mod asr;
 mod chart;
 mod growth;
 mod kernels;
+mod speakers;
 
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
@@ -25,6 +26,8 @@ enum What {
     Asr(asr::AsrArguments),
     /// Whisper: cost against batch, length and threads, as a table and a picture
     Growth(growth::GrowthArguments),
+    /// Diarization: errors on mixed conversations, speed, memory
+    Speakers(speakers::SpeakerArguments),
     /// Kernels: each beside the fastest rate at which the CPU can multiply
     Kernels(kernels::KernelArguments),
 }
@@ -37,6 +40,7 @@ pub fn run(command: &BenchCommand, cancel: &AtomicBool) -> Result<()> {
     match &command.what {
         What::Asr(arguments) => asr::run(arguments, cancel),
         What::Growth(arguments) => growth::run(arguments, cancel),
+        What::Speakers(arguments) => speakers::run(arguments, cancel),
         What::Kernels(arguments) => kernels::run(arguments),
     }
 }

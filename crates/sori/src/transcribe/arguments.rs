@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use sori_engine::{Pace, SessionOptions};
+use sori_infer::library::Library;
 use sori_media::{AudioOptions, Channels};
+use sori_speech::diarize::ListenOptions;
 use sori_speech::transcribe::{Search, Task, TranscribeOptions};
 use sori_speech::vad::VadOptions;
 use sori_timeline::export::{CueOptions, Format};
@@ -236,8 +238,18 @@ impl TranscribeCommand {
                 threshold: self.vad_threshold,
                 ..Default::default()
             },
+            listen: ListenOptions::default(),
+            features: None,
+            keep_frames: false,
             pace: Pace::Batch,
         })
+    }
+
+    /// The folder where models are kept.
+    pub fn models_root(&self) -> PathBuf {
+        self.models_dir
+            .clone()
+            .unwrap_or_else(|| Library::default_root(&|name| std::env::var(name).ok()))
     }
 
     /// How subtitles are cut.

@@ -1,5 +1,6 @@
 //! The models that `sori transcribe` runs on.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow, bail};
@@ -19,9 +20,8 @@ use crate::{PACKED, instructions, starter};
 pub struct Loaded {
     /// The recogniser.
     pub whisper: Whisper,
-    version: ModelVersion,
     vad: Option<VadModel>,
-    vad_version: Option<ModelVersion>,
+    versions: BTreeMap<String, ModelVersion>,
 }
 
 impl Loaded {
@@ -29,9 +29,10 @@ impl Loaded {
     pub fn models(&self) -> Models<'_> {
         Models {
             whisper: &self.whisper,
-            whisper_version: self.version.clone(),
             vad: self.vad.clone(),
-            vad_version: self.vad_version.clone(),
+            voices: None,
+            aligner: None,
+            versions: self.versions.clone(),
         }
     }
 }
@@ -47,10 +48,7 @@ pub fn load(command: &TranscribeCommand) -> Result<Loaded> {
         ComputeArgument::Auto if instructions()?.name() == "portable" => Compute::F32,
         ComputeArgument::Auto | ComputeArgument::Int8 => Compute::Int8,
     };
-    let root = command
-        .models_dir
-        .clone()
-        .unwrap_or_else(|| Library::default_root(&|name| std::env::var(name).ok()));
+    let root = command.models_root();
     let (path, version) = find(
         &root,
         &command.model,
@@ -93,65 +91,65 @@ pub fn load(command: &TranscribeCommand) -> Result<Loaded> {
         VadArgument::Auto => Some(builtin()),
     };
     let (vad, vad_version) = vad.unzip();
+    let mut versions = BTreeMap::from([("transcribe".to_owned(), version)]);
+    versions.extend(vad_version.map(|v| ("vad".to_owned(), v)));
     Ok(Loaded {
         whisper,
-        version,
         vad,
-        vad_version,
+        versions,
     })
 }
 
-/// The path and the version of the model that `--model` names.
+/// The path and the version of the recogniser that `--model` names.
 fn find(root: &Path, name: &str, language: Option<&str>) -> Result<(PathBuf, ModelVersion)> {
+    if let Some(found) = installed(root, ModelKind::Whisper, name, language)? {
+        return Ok(found);
+    }
+    eprintln!("{}", starter::NOTICE);
+    starter::recogniser(root)
+}
+
+/// The path and the version of the model that an argument names: a path, an installed model, or with `auto` the best
+/// installed one of its kind for a language. Nothing where only what is built in is left, which `starter` asks for.
+///
+/// # Errors
+/// When the model is not installed, of another kind, or cannot be read.
+pub fn installed(
+    root: &Path,
+    kind: ModelKind,
+    name: &str,
+    language: Option<&str>,
+) -> Result<Option<(PathBuf, ModelVersion)>> {
     let path = Path::new(name);
     if path.is_dir() || path.is_file() {
-        return Ok((
-            path.to_owned(),
-            ModelVersion {
-                name: path
-                    .file_name()
-                    .unwrap_or_default()
-                    .to_string_lossy()
-                    .into_owned(),
-                sha256: None,
-            },
-        ));
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let version = ModelVersion {
+            name: name.into_owned(),
+            sha256: None,
+        };
+        return Ok(Some((path.to_owned(), version)));
     }
-    let starter = || -> Result<_> {
-        eprintln!("{}", starter::NOTICE);
-        Ok((
-            starter::unpack(root)?,
-            ModelVersion {
-                name: "starter".to_owned(),
-                sha256: Some(starter::checksum()),
-            },
-        ))
-    };
     if name == "starter" || (name == "auto" && !root.exists()) {
-        return starter();
+        return Ok(None);
     }
     let library = Library::open(root.to_owned())?;
     let installed = match name {
-        "auto" => library.best(ModelKind::Whisper, language)?,
+        "auto" => library.best(kind, language)?,
         _ => Some(library.get(name)?),
     };
     let Some(installed) = installed else {
-        return starter();
+        return Ok(None);
     };
-    if installed.manifest.kind != ModelKind::Whisper {
-        bail!("{name} is no recogniser: choose one of `sori models list --kind whisper`");
+    if installed.manifest.kind != kind {
+        bail!(
+            "{name} is of another kind: choose one of `sori models list --kind {}`",
+            kind.as_str()
+        );
     }
-    let largest = installed
-        .manifest
-        .files
-        .iter()
-        .max_by_key(|f| f.size)
-        .map(|f| f.sha256.clone());
-    Ok((
-        installed.load_path(),
-        ModelVersion {
-            name: installed.manifest.name.clone(),
-            sha256: largest,
-        },
-    ))
+    let largest = installed.manifest.files.iter().max_by_key(|f| f.size);
+    let version = ModelVersion {
+        sha256: largest.map(|f| f.sha256.clone()),
+        name: installed.manifest.name.clone(),
+    };
+    Ok(Some((installed.load_path(), version)))
 }
