@@ -7,7 +7,6 @@
 //! |---|---|
 //! | [`tone`] | sound without speech: tones, noise, something like music; a small random generator |
 //! | [`wav`] | 16-bit WAV files, read and written |
-//! | [`score`] | word and character error rates |
 //! | [`conversation`] | utterances mixed to conversations, with who speaks when |
 //! | [`rule_weights`] | true-size networks with weights made by a rule |
 //! | [`ggml`] | the same networks as GGML files |
