@@ -1,6 +1,7 @@
 //! `sori bench`: speed and memory on this machine. `asr` measures the recogniser, with weights made from a seed; `growth` how
-//! its cost grows; `speakers` diarization; `kernels` the kernels.
+//! its cost grows; `speakers` diarization; `analyze` the whole; `kernels` the kernels.
 
+mod analyze;
 mod asr;
 mod chart;
 mod growth;
@@ -26,6 +27,8 @@ enum What {
     Asr(asr::AsrArguments),
     /// Whisper: cost against batch, length and threads, as a table and a picture
     Growth(growth::GrowthArguments),
+    /// The whole analysis of a long conversation, stage by stage
+    Analyze(analyze::AnalyzeArguments),
     /// Diarization: errors on mixed conversations, speed, memory
     Speakers(speakers::SpeakerArguments),
     /// Kernels: each beside the fastest rate at which the CPU can multiply
@@ -40,6 +43,7 @@ pub fn run(command: &BenchCommand, cancel: &AtomicBool) -> Result<()> {
     match &command.what {
         What::Asr(arguments) => asr::run(arguments, cancel),
         What::Growth(arguments) => growth::run(arguments, cancel),
+        What::Analyze(arguments) => analyze::run(arguments, cancel),
         What::Speakers(arguments) => speakers::run(arguments, cancel),
         What::Kernels(arguments) => kernels::run(arguments),
     }

@@ -29,7 +29,7 @@ use crate::hear::in_pool;
 use crate::transcribe::installed;
 
 /// Samples of the blocks in which sound is pushed.
-const BLOCK: usize = 16_000;
+pub(super) const BLOCK: usize = 16_000;
 
 #[derive(Args)]
 pub(super) struct SpeakerArguments {
@@ -98,11 +98,7 @@ pub(super) fn run(arguments: &SpeakerArguments, cancel: &AtomicBool) -> Result<(
             segmentation: &segmentation,
             embedding: &embedding,
         };
-        let Some((vad, _)) = installed(&root, ModelKind::Vad, "auto", None)? else {
-            bail!("the truth comes from Silero's detector: sori models pull silero-vad");
-        };
-        let vad = VadModel::Silero(OnnxModel::load(&vad, 1)?);
-        let voices = voices(&arguments.voices, &vad)?;
+        let voices = voices(&arguments.voices, &root)?;
         if !arguments.json {
             println!(
                 "segmentation {}, embedding {}; {} threads; {} voices; {} conversations each\n",
@@ -153,8 +149,12 @@ fn print(row: &Row, json: bool) -> Result<()> {
     Ok(())
 }
 
-/// Utterances by speaker.
-fn voices(folder: &Path, vad: &VadModel) -> Result<Vec<Vec<Utterance>>> {
+/// Utterances by speaker; `root` is where models are kept.
+pub(super) fn voices(folder: &Path, root: &Path) -> Result<Vec<Vec<Utterance>>> {
+    let Some((vad, _)) = installed(root, ModelKind::Vad, "auto", None)? else {
+        bail!("the truth comes from Silero's detector: sori models pull silero-vad");
+    };
+    let vad = VadModel::Silero(OnnxModel::load(&vad, 1)?);
     let failed = || {
         format!(
             "cannot read {}: give a folder of utterances with --voices",
@@ -177,7 +177,7 @@ fn voices(folder: &Path, vad: &VadModel) -> Result<Vec<Vec<Utterance>>> {
         while let Some(block) = reader.next_block()? {
             pcm.extend(&block.channels[0]);
         }
-        let speech = speech(&pcm, vad)?;
+        let speech = speech(&pcm, &vad)?;
         let utterance = Utterance::new(pcm, speech);
         voices
             .entry(speaker.to_owned())
@@ -208,7 +208,7 @@ fn speech(pcm: &[f32], vad: &VadModel) -> Result<Vec<Range<usize>>> {
 }
 
 /// The conversation with this seed: other speakers come first each time.
-fn conversation(
+pub(super) fn conversation(
     voices: &[Vec<Utterance>],
     speakers: usize,
     turns: usize,
