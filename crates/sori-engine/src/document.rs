@@ -90,7 +90,7 @@ impl Heard {
         Document {
             language: main.map_or_else(|| "en".to_owned(), |(code, _)| code.clone()),
             language_probability: main
-                .map(|(_, (seconds, chance))| chance / (*seconds).max(1e-3) as f32),
+                .map(|(_, (seconds, chance))| (chance / (*seconds).max(1e-3) as f32).min(1.0)),
             duration: self.duration,
             partial: !metadata.failures.is_empty(),
             metadata,
@@ -215,7 +215,8 @@ fn recognise(
             seconds: turns.map(|t| t.end - t.start).sum(),
             model: known.model,
         };
-        if centroid.is_empty() {
+        // A voice too short to be embedded is nobody's.
+        if centroid.iter().all(|&value| value == 0.0) {
             continue;
         }
         let (candidate, accepted) = match identify(&probe, known.profiles, &known.calibration)? {

@@ -15,8 +15,8 @@ use crate::{EngineError, curves::Curves};
 
 /// First bytes of a file of stage results: a name and the version of what follows.
 const MAGIC: [u8; 8] = *b"SORI-S\0\x01";
-/// The most that a file of stage results may hold once it is unpacked, in bytes: some 200 hours.
-const MAX_BYTES: u64 = 4 << 30;
+/// The most that a file of stage results may hold once it is unpacked, in bytes: some 50 hours.
+const MAX_BYTES: u64 = 1 << 30;
 
 /// The results of the stages that listen: words with their times and tallies, and voices in each window.
 ///

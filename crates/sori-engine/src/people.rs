@@ -15,14 +15,14 @@ impl Names {
     /// `SPEAKER_00`, `SPEAKER_01`, … in the order in which the voices are first heard; `known` names some of them.
     pub(crate) fn new(diarization: &Diarization, known: &BTreeMap<usize, String>) -> Self {
         let mut names = vec![String::new(); diarization.centroids.len()];
-        let mut count = 0;
+        let taken: Vec<&String> = known.values().collect();
+        let mut labels = (0..)
+            .map(|n| format!("SPEAKER_{n:02}"))
+            .filter(|label| !taken.contains(&label));
         for voice in diarization.turns.iter().map(|t| t.speaker) {
             if names[voice].is_empty() {
-                names[voice] = known
-                    .get(&voice)
-                    .cloned()
-                    .unwrap_or_else(|| format!("SPEAKER_{count:02}"));
-                count += 1;
+                let label = known.get(&voice).cloned().or_else(|| labels.next());
+                names[voice] = label.expect("there is always another number");
             }
         }
         Self(names)
@@ -190,6 +190,8 @@ fn texts(text: &str, words: &[Word]) -> Vec<String> {
         starts.push(at + found);
         at += found + word.word.len();
     }
+    // What stands before the first word goes with it.
+    starts[0] = 0;
     starts.push(text.len());
     starts
         .windows(2)

@@ -13,7 +13,7 @@ use sori_speech::diarize::segmentation::Segmentation;
 use sori_speech::diarize::{ClusterOptions, ListenOptions, Listener, Networks, cluster};
 use sori_speech::profile::{Clip, Enrolment, Gates, Quality, enroll};
 
-use crate::analyze::{Plan, voice_network};
+use crate::analyze::{ClusteringArgument, Plan, voice_network};
 use crate::hear::{expand, in_pool};
 use crate::voices::{Voices, VoicesFolder};
 
@@ -91,7 +91,7 @@ pub fn run(command: &EnrollCommand, cancel: &AtomicBool) -> Result<()> {
             if cancel.load(Ordering::SeqCst) {
                 bail!("interrupted");
             }
-            clips.push(listen(file, networks, &plan).with_context(|| file.clone())?);
+            clips.push(listen(file, networks, &plan, cancel).with_context(|| file.clone())?);
         }
         let enrolment = Enrolment {
             model: plan.embedder().clone(),
@@ -112,18 +112,24 @@ pub fn run(command: &EnrollCommand, cancel: &AtomicBool) -> Result<()> {
 }
 
 /// What a recording says of the one voice in it.
-fn listen(file: &str, networks: Networks<'_>, plan: &Plan) -> Result<Clip> {
+fn listen(file: &str, networks: Networks<'_>, plan: &Plan, cancel: &AtomicBool) -> Result<Clip> {
     let mut reader = AudioReader::open(Path::new(file), &AudioOptions::default())?;
     let mut listener = Listener::new(networks, ListenOptions::default())?;
     let mut pcm: Vec<f32> = Vec::new();
     while let Some(block) = reader.next_block()? {
+        if cancel.load(Ordering::SeqCst) {
+            bail!("interrupted");
+        }
         listener.push(&block.channels[0]);
         pcm.extend(&block.channels[0]);
         if pcm.len() > MAX_SECONDS * 16_000 {
             bail!("it is longer than half an hour: cut out a minute of clear speech");
         }
     }
-    let found = cluster(&listener.finish(), &ClusterOptions::new(plan.method(None)))?;
+    let found = cluster(
+        &listener.finish(),
+        &ClusterOptions::new(plan.method(ClusteringArgument::Auto, None)?),
+    )?;
     let mut seconds = vec![0.0; found.centroids.len()];
     for turn in &found.exclusive {
         seconds[turn.speaker] += turn.end - turn.start;

@@ -1,10 +1,11 @@
 //! Files that appear whole or not at all, named after the recording.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufWriter, IsTerminal, Write, stdout};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 /// Name of a recording without its own ending, with another.
 pub fn name(file: &str, ending: &str) -> String {
@@ -17,6 +18,22 @@ pub fn name(file: &str, ending: &str) -> String {
             .to_string_lossy()
     };
     format!("{stem}{ending}")
+}
+
+/// Checks that no two recordings would write the same files.
+///
+/// # Errors
+/// When two of them have the same name but for folder and ending.
+pub fn distinct(files: &[String]) -> Result<()> {
+    let mut seen = BTreeMap::new();
+    for file in files {
+        if let Some(other) = seen.insert(name(file, ""), file) {
+            bail!(
+                "{other} and {file} would write the same files: analyze them into different folders with --output-dir"
+            );
+        }
+    }
+    Ok(())
 }
 
 /// The folder results go to.
@@ -52,7 +69,11 @@ impl<'a> Output<'a> {
     ) -> Result<PathBuf> {
         let path = self.path(file, ending);
         let failed = || format!("cannot write {}", path.display());
-        let mut half = tempfile::Builder::new()
+        let mut builder = tempfile::Builder::new();
+        // As any other program makes files: the user's umask decides who may read them.
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        let mut half = builder
             .prefix(".sori-")
             .tempfile_in(self.folder)
             .with_context(failed)?;

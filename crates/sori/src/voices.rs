@@ -1,6 +1,7 @@
 //! Remembered voices: a folder with one small file for each.
 
 use std::fs;
+use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -81,7 +82,11 @@ impl Voices {
         for entry in entries {
             let path = entry?.path();
             if path.extension().is_some_and(|e| e == "json") {
-                all.push(read(&path)?);
+                // One damaged file must not cost the others their names.
+                match read(&path) {
+                    Ok(profile) => all.push(profile),
+                    Err(e) => eprintln!("warning: {e:#}"),
+                }
             }
         }
         all.sort_by(|a, b| a.name.cmp(&b.name));
@@ -110,6 +115,7 @@ impl Voices {
     /// # Errors
     /// When it cannot be written.
     pub fn put(&self, profile: &Profile) -> Result<()> {
+        profile.validate()?;
         let path = self.path(&profile.name);
         let failed = || format!("cannot write {}", path.display());
         fs::create_dir_all(&self.folder).with_context(failed)?;
@@ -124,8 +130,10 @@ impl Voices {
     /// # Errors
     /// When nobody has that name, or its file cannot be deleted.
     pub fn delete(&self, name: &str) -> Result<()> {
-        self.get(name)?;
         let path = self.path(name);
+        if !path.exists() {
+            bail!("no voice is called {name}: see `sori voices list`");
+        }
         fs::remove_file(&path).with_context(|| format!("cannot delete {}", path.display()))
     }
 
@@ -139,8 +147,15 @@ impl Voices {
 
 fn read(path: &Path) -> Result<Profile> {
     let text = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    serde_json::from_slice(&text)
-        .with_context(|| format!("{} is no remembered voice: enroll it again", path.display()))
+    let damaged = || {
+        format!(
+            "{} is no remembered voice: delete it and enroll again",
+            path.display()
+        )
+    };
+    let profile: Profile = serde_json::from_slice(&text).with_context(damaged)?;
+    profile.validate().with_context(damaged)?;
+    Ok(profile)
 }
 
 /// Runs `sori voices`.
@@ -156,9 +171,14 @@ pub fn run(command: &VoicesCommand) -> Result<()> {
                 println!("no voice is remembered: sori enroll NAME FILE…");
             }
             for profile in all {
-                println!(
+                // A closed pipe is the reader's choice.
+                let _ = writeln!(
+                    stdout(),
                     "{}\t{:.0} s in {} recordings\t{}",
-                    profile.name, profile.seconds, profile.clips, profile.model.name
+                    profile.name,
+                    profile.seconds,
+                    profile.clips,
+                    profile.model.name
                 );
             }
         }
@@ -172,6 +192,9 @@ pub fn run(command: &VoicesCommand) -> Result<()> {
             voices.delete(from)?;
         }
         Action::Merge { from, into } => {
+            if from == into {
+                bail!("{from} is one voice already");
+            }
             let merged = voices.get(into)?.merge(&voices.get(from)?)?;
             voices.put(&merged)?;
             voices.delete(from)?;

@@ -73,7 +73,11 @@ impl Grid {
         let most = SAMPLE_RATE * 60;
         (1..=most).contains(&self.window)
             && (1..=self.window).contains(&self.step)
+            // No more than a hundred windows over one moment, and frames that lie in their window.
+            && self.window <= self.step.saturating_mul(100)
             && (1..=self.window).contains(&self.frame_step)
+            && u64::from(self.frames) * u64::from(self.frame_step)
+                <= u64::from(self.window) + u64::from(self.frame_size)
             && (1..=most).contains(&self.frame_size)
             && (1..=u32::from(u16::MAX)).contains(&self.frames)
     }

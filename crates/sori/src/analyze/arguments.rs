@@ -1,5 +1,6 @@
 //! The arguments of `sori analyze`.
 
+use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use sori_engine::Stage;
 
@@ -47,7 +48,8 @@ pub struct AnalyzeCommand {
     /// The network that tells voices apart: an installed model or a file; `starter` is built in
     #[arg(long, default_value = "auto", value_name = "NAME|PATH")]
     pub embedding: String,
-    /// How voices are brought together; auto is vbx where a PLDA for the embedding is installed
+    /// How voices are brought together; auto is vbx where WeSpeaker's embedding and its PLDA are installed, else what suits the
+    /// embedding
     #[arg(long, value_enum, default_value_t)]
     pub clustering: ClusteringArgument,
     /// The aligner of words: an installed model or a folder; `off` keeps the recogniser's times
@@ -82,6 +84,25 @@ pub struct AnalyzeCommand {
     pub dump_stage: Vec<Stage>,
 }
 
+impl AnalyzeCommand {
+    /// Checks numbers of speakers against each other.
+    ///
+    /// # Errors
+    /// When one is 0, or the least is above the most.
+    pub fn validate(&self) -> Result<()> {
+        let given = [self.speakers, self.min_speakers, self.max_speakers];
+        if given.contains(&Some(0)) {
+            bail!("--speakers, --min-speakers, --max-speakers: give numbers above 0");
+        }
+        if let (Some(least), Some(most)) = (self.min_speakers, self.max_speakers)
+            && least > most
+        {
+            bail!("--min-speakers {least} is above --max-speakers {most}");
+        }
+        Ok(())
+    }
+}
+
 /// Stages that can run again alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Rerun {
@@ -100,7 +121,7 @@ pub enum ClusteringArgument {
     Vbx,
 }
 
-fn stage(name: &str) -> Result<Stage, String> {
+fn stage(name: &str) -> std::result::Result<Stage, String> {
     let all = [
         Stage::Vad,
         Stage::Transcribe,

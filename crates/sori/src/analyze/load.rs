@@ -145,12 +145,26 @@ impl Plan {
         &self.embedder
     }
 
-    /// The way of clustering that suits the network: community-1's where this is its PLDA, else agglomerative.
-    pub fn method<'a>(&self, plda: Option<&'a Plda>) -> Method<'a> {
-        match plda {
-            Some(plda) if plda.dimension() == self.dimensions => Method::community_1(plda),
-            _ => Method::suited(&self.embedder.name),
-        }
+    /// The way of clustering: the one that is asked for, or what suits the network: community-1's where this is its PLDA.
+    ///
+    /// # Errors
+    /// When a PLDA is asked for that is absent or another network's.
+    pub fn method<'a>(
+        &self,
+        way: ClusteringArgument,
+        plda: Option<&'a Plda>,
+    ) -> Result<Method<'a>> {
+        let fits =
+            |plda: &&Plda| plda.dimension() == self.dimensions && self.embedder.name == "resnet34";
+        let plda = plda.filter(fits);
+        Ok(match (way, plda) {
+            (ClusteringArgument::Ahc, _) => Method::AHC,
+            (_, Some(plda)) => Method::community_1(plda),
+            (ClusteringArgument::Vbx, None) => bail!(
+                "--clustering vbx needs the PLDA of the embedding network: sori models pull wespeaker-resnet34 community-1-plda"
+            ),
+            (ClusteringArgument::Auto, None) => Method::suited(&self.embedder.name),
+        })
     }
 
     /// What a similarity is worth with the network.

@@ -18,13 +18,13 @@ use sori_speech::diarize::{ClusterOptions, Mode, Plda};
 use sori_speech::profile::Profile;
 use sori_timeline::export::{ExportOptions, Format};
 
-pub use arguments::AnalyzeCommand;
+pub use arguments::{AnalyzeCommand, ClusteringArgument};
 use load::Ears;
 pub use load::{Plan, voice_network};
 
 use crate::hear::{Hearing, expand, in_pool};
 use crate::outcome::Outcome;
-use crate::output::{Output, name};
+use crate::output::{Output, distinct, name};
 use crate::transcribe::load as load_transcribe;
 use crate::voices::Voices;
 
@@ -37,6 +37,8 @@ const KEPT: &str = ".sori";
 /// When nothing could be started: wrong options, no model, no folder to write to.
 pub fn run(command: &AnalyzeCommand, cancel: &AtomicBool) -> Result<Outcome> {
     let files = expand(&command.transcribe.files)?;
+    distinct(&files)?;
+    command.validate()?;
     let formats = formats(command)?;
     command.transcribe.cues().validate()?;
     let output = Output::new(&command.transcribe.output_dir)?;
@@ -172,6 +174,10 @@ impl Work<'_> {
             if path.exists() {
                 let kept = Kept::load(&path)?;
                 outcome = outcome.max(Some(self.write(file, &suffix, &kept)?));
+                // A recording that was heard as one has no channels of its own beside it.
+                if channel == 0 {
+                    break;
+                }
             } else if channel > 0 {
                 break;
             }
@@ -193,11 +199,19 @@ impl Work<'_> {
             profiles: &profiles,
             calibration: plan.calibration(),
         });
-        let speakers = kept.plan.as_ref().map(|plan| ClusterOptions {
+        if kept.plan.is_none() && self.command.rerun.is_some() {
+            bail!("{file} was heard without voices: analyze it again without --no-speakers");
+        }
+        let way = self.command.clustering;
+        let method = kept
+            .plan
+            .as_ref()
+            .map(|plan| plan.method(way, self.plda.as_ref()));
+        let speakers = method.transpose()?.map(|method| ClusterOptions {
             speakers: self.command.speakers,
             min_speakers: self.command.min_speakers,
             max_speakers: self.command.max_speakers,
-            ..ClusterOptions::new(plan.method(self.plda.as_ref()))
+            ..ClusterOptions::new(method)
         });
         let options = DocumentOptions {
             speakers,

@@ -19,7 +19,7 @@ use sori_speech::vad::{VadModel, VadOptions};
 use super::asr::{Arithmetic, SizeArgument, options, write_weights};
 use super::peak_mb;
 use super::speakers::{BLOCK, conversation, voices};
-use crate::analyze::{Plan, voice_network};
+use crate::analyze::{ClusteringArgument, Plan, voice_network};
 use crate::hear::in_pool;
 
 /// Most tokens of a window: 2,000 in ten minutes.
@@ -113,7 +113,9 @@ pub(super) fn run(arguments: &AnalyzeArguments, cancel: &AtomicBool) -> Result<(
         let heard = session.finish(None, Vec::new(), &mut |_| {});
         let document = heard.document(
             &DocumentOptions {
-                speakers: Some(ClusterOptions::new(plan.method(None))),
+                speakers: Some(ClusterOptions::new(
+                    plan.method(ClusteringArgument::Auto, None)?,
+                )),
                 known: None,
                 clock: &clock,
             },

@@ -24,7 +24,7 @@ use sori_timeline::Turn;
 use sori_timeline::score::{Der, DiarizationOptions, der};
 
 use super::peak_mb;
-use crate::analyze::{Plan, voice_network};
+use crate::analyze::{ClusteringArgument, Plan, voice_network};
 use crate::hear::in_pool;
 use crate::transcribe::installed;
 
@@ -184,6 +184,12 @@ pub(super) fn voices(folder: &Path, root: &Path) -> Result<Vec<Vec<Utterance>>> 
             .or_default()
             .push(utterance);
     }
+    if voices.len() < 2 {
+        bail!(
+            "{} has utterances of less than two speakers",
+            folder.display()
+        );
+    }
     Ok(voices.into_values().collect())
 }
 
@@ -268,7 +274,7 @@ fn quality(
         for (told, (sum, right)) in sums.iter_mut().zip(&mut right).enumerate() {
             let options = ClusterOptions {
                 speakers: (told == 1).then_some(speakers),
-                ..ClusterOptions::new(plan.method(None))
+                ..ClusterOptions::new(plan.method(ClusteringArgument::Auto, None)?)
             };
             let found = cluster(&chunks, &options)?;
             let reference: Vec<Turn> = talk
@@ -329,7 +335,10 @@ fn speed(
         let again = pcm.chunks(BLOCK).cycle();
         let chunks = listen(networks, mode, again, samples)?;
         let heard = started.elapsed().as_secs_f64();
-        let found = cluster(&chunks, &ClusterOptions::new(plan.method(None)))?;
+        let found = cluster(
+            &chunks,
+            &ClusterOptions::new(plan.method(ClusteringArgument::Auto, None)?),
+        )?;
         let all = started.elapsed().as_secs_f64();
         let line = serde_json::json!({
             "mode": format!("{mode:?}").to_lowercase(), "minutes": arguments.minutes,

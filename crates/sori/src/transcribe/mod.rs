@@ -15,7 +15,7 @@ pub use load::{installed, load};
 
 use crate::hear::{Hearing, expand, in_pool};
 use crate::outcome::Outcome;
-use crate::output::{Output, name};
+use crate::output::{Output, distinct, name};
 
 /// Runs `sori transcribe`.
 ///
@@ -29,6 +29,9 @@ pub fn run(command: &TranscribeCommand, cancel: &AtomicBool) -> Result<Outcome> 
     let output = (!formats.is_empty())
         .then(|| Output::new(&command.output_dir))
         .transpose()?;
+    if output.is_some() {
+        distinct(&files)?;
+    }
     in_pool(command.threads, || {
         let loaded = load(command)?;
         command.options()?.validate(loaded.whisper.spec())?;

@@ -63,10 +63,13 @@ pub fn cluster(chunks: &Chunks, options: &SliceOptions, bounds: Bounds) -> Optio
         return None;
     }
     let trees = Tree::of(&training);
-    let ways = LINKS.map(|link| sound.settle(first_clusters(&trees, link), options.merge, bounds));
+    let first = |link| first_clusters(&trees, link, bounds.least);
+    let ways = LINKS.map(|link| sound.settle(first(link), options.merge, bounds));
+    // A way with as many speakers as are asked for goes before one with fewer.
+    let enough = |way: &Settled| way.centroids.len().min(bounds.least);
     let best = ways
         .into_iter()
-        .max_by(|a, b| a.score.total_cmp(&b.score))
+        .max_by(|a, b| enough(a).cmp(&enough(b)).then(a.score.total_cmp(&b.score)))
         .expect("there are several distances");
     Some(sound.finish(&best.centroids, best.main))
 }
@@ -137,15 +140,15 @@ impl<'a> Tree<'a> {
     }
 }
 
-/// The unit means of the clusters below a distance that have enough slices, and of the largest one at least.
-fn first_clusters(trees: &[Tree], distance: f64) -> Points {
+/// The unit means of the clusters below a distance that have enough slices, and of the largest `least` at least.
+fn first_clusters(trees: &[Tree], distance: f64, least: usize) -> Points {
     let mut found: Vec<_> = trees.iter().flat_map(|tree| tree.cut(distance)).collect();
     found.sort_by_key(|(size, _)| std::cmp::Reverse(*size));
     let enough = found
         .iter()
         .filter(|(size, _)| *size >= LEAST_SLICES)
         .count();
-    found.truncate(enough.clamp(1, MOST_CLUSTERS));
+    found.truncate(enough.max(least).clamp(1, MOST_CLUSTERS));
     let mut means = Points::new(trees[0].rows[0].len());
     found
         .into_iter()
@@ -220,7 +223,7 @@ impl<'a> Sound<'a> {
         loop {
             let mut main = None;
             if centroids.len() <= MOST_PATHS {
-                let (better, path) = self.refine(centroids);
+                let (better, path) = self.refine(centroids, bounds.least);
                 centroids = better;
                 main = Some(path);
             }
@@ -239,19 +242,18 @@ impl<'a> Sound<'a> {
         }
     }
 
-    /// Path and clusters made of each other; clusters that the path leaves are dropped.
-    fn refine(&self, mut centroids: Points) -> (Points, Vec<usize>) {
+    /// Path and clusters made of each other; clusters that the path leaves are dropped, down to `least` of them.
+    fn refine(&self, mut centroids: Points, least: usize) -> (Points, Vec<usize>) {
         let mut main = self.path(&centroids).0;
         for _ in 0..ROUNDS {
             let labels = self.labels(&main);
             let mut sizes = vec![0; centroids.len()];
             labels.iter().flatten().for_each(|&label| sizes[label] += 1);
-            let mut kept: Vec<usize> = (0..sizes.len())
-                .filter(|&c| sizes[c] >= LEAST_SLICES)
-                .collect();
-            if kept.is_empty() {
-                kept.extend((0..sizes.len()).max_by_key(|&c| sizes[c]));
-            }
+            let mut kept: Vec<usize> = (0..sizes.len()).collect();
+            kept.sort_by_key(|&c| std::cmp::Reverse(sizes[c]));
+            let enough = kept.iter().filter(|&&c| sizes[c] >= LEAST_SLICES).count();
+            kept.truncate(enough.max(least).max(1));
+            kept.sort_unstable();
             let mut means = Points::new(centroids.dimension);
             for &cluster in &kept {
                 let mut sum = vec![0.0; centroids.dimension];
@@ -262,7 +264,7 @@ impl<'a> Sound<'a> {
                             .for_each(|(s, v)| *s += v);
                     }
                 }
-                // A cluster that is kept for being the largest may have no slice at all.
+                // A cluster that is kept for their number may have no slice at all.
                 if sizes[cluster] == 0 {
                     sum.copy_from_slice(centroids.row(cluster));
                 }
