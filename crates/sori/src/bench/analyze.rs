@@ -78,25 +78,9 @@ pub(super) fn run(arguments: &AnalyzeArguments, cancel: &AtomicBool) -> Result<(
             aligner: None,
             versions: Default::default(),
         };
-        let session = SessionOptions {
-            // What such weights write is judged by nobody, so that each window is written once.
-            transcribe: TranscribeOptions {
-                temperatures: vec![0.0],
-                max_tokens: Some(TOKENS),
-                compression_ratio_threshold: f32::INFINITY,
-                logprob_threshold: f32::NEG_INFINITY,
-                no_speech_threshold: 1.0,
-                ..TranscribeOptions::default()
-            },
-            vad: VadOptions::default(),
-            listen: ListenOptions::default(),
-            features: Some(Features::default()),
-            keep_frames: false,
-            pace: Pace::Batch,
-        };
         let started = Instant::now();
         let clock = || started.elapsed().as_secs_f64();
-        let mut session = Session::new(models, session, &clock)?;
+        let mut session = Session::new(models, session_options(), &clock)?;
         let mut left = arguments.minutes * 60 * 16_000;
         for block in sound.chunks(BLOCK).cycle() {
             if cancel.load(Ordering::SeqCst) {
@@ -144,4 +128,24 @@ pub(super) fn run(arguments: &AnalyzeArguments, cancel: &AtomicBool) -> Result<(
         );
         Ok(())
     })
+}
+
+/// How the sound is heard: with every default, and text that nobody judges.
+fn session_options() -> SessionOptions {
+    SessionOptions {
+        // What such weights write is judged by nobody, so that each window is written once.
+        transcribe: TranscribeOptions {
+            temperatures: vec![0.0],
+            max_tokens: Some(TOKENS),
+            compression_ratio_threshold: f32::INFINITY,
+            logprob_threshold: f32::NEG_INFINITY,
+            no_speech_threshold: 1.0,
+            ..TranscribeOptions::default()
+        },
+        vad: VadOptions::default(),
+        listen: ListenOptions::default(),
+        features: Some(Features::default()),
+        keep_frames: false,
+        pace: Pace::Batch,
+    }
 }
