@@ -7,6 +7,7 @@ use flate2::{Compression, read::ZlibDecoder, write::ZlibEncoder};
 use serde::{Deserialize, Serialize};
 use sori_speech::acoustics::{Frames, Tally};
 use sori_speech::diarize::Chunks;
+use sori_speech::profile::EmbedderId;
 use sori_speech::vad::Span;
 use sori_timeline::{Metadata, Segment};
 
@@ -14,7 +15,7 @@ use crate::stage::{Ledger, Stage};
 use crate::{EngineError, curves::Curves};
 
 /// First bytes of a file of stage results: a name and the version of what follows.
-const MAGIC: [u8; 8] = *b"SORI-S\0\x01";
+const MAGIC: [u8; 8] = *b"SORI-S\0\x02";
 /// The most that a file of stage results may hold once it is unpacked, in bytes: some 50 hours.
 const MAX_BYTES: u64 = 1 << 30;
 
@@ -29,6 +30,7 @@ pub struct Heard {
     pub(crate) spans: Vec<(f64, f64)>,
     pub(crate) segments: Vec<HeardSegment>,
     pub(crate) voices: Option<Chunks>,
+    pub(crate) embedder: Option<EmbedderId>,
     /// K-weighted power of blocks of 100 ms.
     pub(crate) loudness: Vec<f32>,
     /// Seconds spoken and summed probability, by language.
@@ -79,6 +81,16 @@ impl StageResult<'_> {
 }
 
 impl Heard {
+    /// The network that embedded the voices; none where speakers were left out.
+    pub fn embedder(&self) -> Option<&EmbedderId> {
+        self.embedder.as_ref()
+    }
+
+    /// Voices in each window; none where speakers were left out or the stage failed.
+    pub fn voices(&self) -> Option<&Chunks> {
+        self.voices.as_ref()
+    }
+
     /// Writes the stage results: compressed MessagePack behind eight bytes of magic.
     ///
     /// # Errors

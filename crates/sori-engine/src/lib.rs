@@ -30,5 +30,5 @@ pub use curves::{CURVE_RATE, Curves};
 pub use document::{DocumentOptions, Known};
 pub use error::EngineError;
 pub use heard::{Heard, HeardSegment, StageResult};
-pub use session::{Clock, Event, Models, Pace, Session, SessionOptions};
+pub use session::{Clock, Event, Models, Pace, Session, SessionOptions, Voices};
 pub use stage::Stage;

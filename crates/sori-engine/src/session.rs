@@ -7,6 +7,7 @@ use sori_dsp::loudness::Meter;
 use sori_speech::acoustics::Features;
 use sori_speech::align::Aligner;
 use sori_speech::diarize::{ListenOptions, Listener, Networks};
+use sori_speech::profile::EmbedderId;
 use sori_speech::transcribe::{AudioWindow, TranscribeOptions, Transcriber, Whisper, WindowText};
 use sori_speech::vad::{Packer, Segmenter, Span, SpeechWindow, Vad, VadModel, VadOptions};
 use sori_timeline::{Metadata, ModelVersion, Segment, SourceInfo};
@@ -37,12 +38,20 @@ pub struct Models<'a> {
     pub whisper: &'a Whisper,
     /// The voice activity detector; `None` transcribes every window, speech or not.
     pub vad: Option<VadModel>,
-    /// The networks that tell voices apart; `None` leaves speakers out.
-    pub voices: Option<Networks<'a>>,
+    /// What tells voices apart; `None` leaves speakers out.
+    pub voices: Option<Voices<'a>>,
     /// The aligner; `None` keeps the recogniser's times.
     pub aligner: Option<&'a Aligner>,
     /// Names and checksums by stage, for the document.
     pub versions: BTreeMap<String, ModelVersion>,
+}
+
+/// The networks that tell voices apart.
+pub struct Voices<'a> {
+    /// The networks.
+    pub networks: Networks<'a>,
+    /// Which embedding network that is; [`Heard::embedder`] keeps it.
+    pub embedder: EmbedderId,
 }
 
 /// Options of a session.
@@ -136,8 +145,8 @@ impl<'a> Session<'a> {
                 patience,
             })
         });
-        let listener = models
-            .voices
+        let (networks, embedder) = models.voices.map(|v| (v.networks, v.embedder)).unzip();
+        let listener = networks
             .map(|networks| Listener::new(networks, options.listen))
             .transpose()?;
         Ok(Self {
@@ -162,6 +171,7 @@ impl<'a> Session<'a> {
             },
             told: 0,
             found: Heard {
+                embedder,
                 metadata: Metadata {
                     generator: concat!("sori ", env!("CARGO_PKG_VERSION")).to_owned(),
                     model_versions: models.versions,

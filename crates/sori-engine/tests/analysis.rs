@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use proptest::prelude::*;
-use sori_engine::{DocumentOptions, Heard, Models, Pace, Session, SessionOptions, Stage};
+use sori_engine::{DocumentOptions, Heard, Models, Pace, Session, SessionOptions, Stage, Voices};
 use sori_infer::linear::Compute;
 use sori_media::{AudioOptions, AudioReader};
 use sori_speech::acoustics::Features;
 use sori_speech::diarize::embedding::Embedding;
 use sori_speech::diarize::segmentation::Segmentation;
 use sori_speech::diarize::{ClusterOptions, ListenOptions, Method, Mode, Networks, Plda};
+use sori_speech::profile::EmbedderId;
 use sori_speech::transcribe::{TranscribeOptions, Whisper};
 use sori_speech::vad::{VadModel, VadOptions};
 use sori_timeline::Document;
@@ -29,6 +30,13 @@ fn repository(path: &str) -> PathBuf {
         .join(path)
 }
 
+fn embedder() -> EmbedderId {
+    EmbedderId {
+        name: "resnet".to_owned(),
+        checksum: "ab".repeat(32),
+    }
+}
+
 impl Ears {
     fn new(compute: Compute) -> Self {
         let network =
@@ -44,9 +52,12 @@ impl Ears {
         let models = Models {
             whisper: &self.whisper,
             vad: Some(VadModel::Builtin),
-            voices: Some(Networks {
-                segmentation: &self.segmentation,
-                embedding: &self.embedding,
+            voices: Some(Voices {
+                networks: Networks {
+                    segmentation: &self.segmentation,
+                    embedding: &self.embedding,
+                },
+                embedder: embedder(),
             }),
             aligner: None,
             versions: BTreeMap::new(),
@@ -146,6 +157,7 @@ fn what_was_heard_is_kept_and_divided_anew() {
     let mut kept = Vec::new();
     heard.save(&mut kept).expect("memory takes it");
     let again = Heard::load(&kept[..]).expect("it was written whole");
+    assert_eq!(again.embedder(), Some(&embedder()));
     let two = document(&heard, ears.suited());
     let read_back = document(&again, ears.suited());
     assert_eq!(two.turns, read_back.turns);

@@ -1,7 +1,6 @@
 //! `sori doctor`: what this machine offers.
 
 use std::io::{Write, stdout};
-use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::Result;
@@ -9,14 +8,14 @@ use clap::Args;
 use sori_infer::library::{Library, human_size};
 use sori_infer::linear::kernel_name;
 
+use crate::networks::ModelsFolder;
 use crate::{instructions, starter};
 
 /// The arguments of `sori doctor`.
 #[derive(Args)]
 pub struct DoctorCommand {
-    /// Where models are kept
-    #[arg(long, value_name = "FOLDER", env = "SORI_MODELS")]
-    models_dir: Option<PathBuf>,
+    #[command(flatten)]
+    models: ModelsFolder,
 }
 
 /// Runs `sori doctor`.
@@ -24,11 +23,7 @@ pub struct DoctorCommand {
 /// # Errors
 /// When the library cannot be read.
 pub fn run(command: &DoctorCommand) -> Result<()> {
-    let root = command
-        .models_dir
-        .clone()
-        .unwrap_or_else(|| Library::default_root(&|name| std::env::var(name).ok()));
-
+    let root = command.models.root();
     // A closed pipe (`| head`) is the reader's choice, not an error.
     let row = |name: &str, value: &str| drop(writeln!(stdout(), "{name:<12} {value}"));
     row("sori", env!("CARGO_PKG_VERSION"));

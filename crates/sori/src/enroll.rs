@@ -1,20 +1,16 @@
 //! `sori enroll`: remember a voice by name.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use sori_infer::catalogue::ModelKind;
-use sori_infer::library::Library;
 use sori_media::{AudioOptions, AudioReader};
-use sori_speech::diarize::embedding::Embedding;
-use sori_speech::diarize::segmentation::Segmentation;
-use sori_speech::diarize::{ClusterOptions, ListenOptions, Listener, Networks, cluster};
-use sori_speech::profile::{Clip, Enrolment, Gates, Quality, enroll};
+use sori_speech::diarize::{ClusterOptions, ListenOptions, Listener, Method, cluster};
+use sori_speech::profile::{Calibration, Clip, Enrolment, Gates, Quality, enroll};
 
-use crate::analyze::{ClusteringArgument, Plan, voice_network};
 use crate::hear::{expand, in_pool};
+use crate::networks::{ModelsFolder, NetworkArguments, VoiceNetworks};
 use crate::voices::{Voices, VoicesFolder};
 
 /// The longest recording that is taken, in seconds; a voice needs far less.
@@ -43,18 +39,13 @@ pub struct EnrollCommand {
     /// Replace what is remembered under that name
     #[arg(long)]
     replace: bool,
-    /// The network that finds voices in a window: an installed model or a file; `starter` is built in
-    #[arg(long, default_value = "auto", value_name = "NAME|PATH")]
-    segmentation: String,
-    /// The network that tells voices apart: an installed model or a file; `starter` is built in
-    #[arg(long, default_value = "auto", value_name = "NAME|PATH")]
-    embedding: String,
+    #[command(flatten)]
+    networks: NetworkArguments,
     /// Threads to compute with; all cores if not given
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
-    /// Where models are kept
-    #[arg(long, value_name = "FOLDER", env = "SORI_MODELS")]
-    models_dir: Option<PathBuf>,
+    #[command(flatten)]
+    models: ModelsFolder,
     #[command(flatten)]
     voices: VoicesFolder,
 }
@@ -73,30 +64,18 @@ pub fn run(command: &EnrollCommand, cancel: &AtomicBool) -> Result<()> {
     }
     let files = expand(&command.files)?;
     in_pool(command.threads, || {
-        let root = command
-            .models_dir
-            .clone()
-            .unwrap_or_else(|| Library::default_root(&|name| std::env::var(name).ok()));
-        let (path, _) = voice_network(&root, ModelKind::Segmentation, &command.segmentation)?;
-        let segmentation = Segmentation::open(&path)?;
-        let (path, version) = voice_network(&root, ModelKind::Embedding, &command.embedding)?;
-        let embedding = Embedding::open(&path)?;
-        let plan = Plan::new(&embedding, &version);
-        let networks = Networks {
-            segmentation: &segmentation,
-            embedding: &embedding,
-        };
+        let networks = command.networks.load(&command.models.root())?;
         let mut clips = Vec::new();
         for file in &files {
             if cancel.load(Ordering::SeqCst) {
                 bail!("interrupted");
             }
-            clips.push(listen(file, networks, &plan, cancel).with_context(|| file.clone())?);
+            clips.push(listen(file, &networks, cancel).with_context(|| file.clone())?);
         }
         let enrolment = Enrolment {
-            model: plan.embedder().clone(),
+            model: networks.embedder().clone(),
             gates: Gates::default(),
-            calibration: plan.calibration(),
+            calibration: Calibration::of(networks.embedder().known()),
         };
         let profile = enroll(&command.name, &clips, &enrolment).map_err(|refusals| {
             let reasons: Vec<_> = refusals.iter().map(|r| format!("\n  {r}")).collect();
@@ -112,9 +91,9 @@ pub fn run(command: &EnrollCommand, cancel: &AtomicBool) -> Result<()> {
 }
 
 /// What a recording says of the one voice in it.
-fn listen(file: &str, networks: Networks<'_>, plan: &Plan, cancel: &AtomicBool) -> Result<Clip> {
+fn listen(file: &str, networks: &VoiceNetworks, cancel: &AtomicBool) -> Result<Clip> {
     let mut reader = AudioReader::open(Path::new(file), &AudioOptions::default())?;
-    let mut listener = Listener::new(networks, ListenOptions::default())?;
+    let mut listener = Listener::new(networks.networks(), ListenOptions::default())?;
     let mut pcm: Vec<f32> = Vec::new();
     while let Some(block) = reader.next_block()? {
         if cancel.load(Ordering::SeqCst) {
@@ -128,7 +107,7 @@ fn listen(file: &str, networks: Networks<'_>, plan: &Plan, cancel: &AtomicBool) 
     }
     let found = cluster(
         &listener.finish(),
-        &ClusterOptions::new(plan.method(ClusteringArgument::Auto, None)?),
+        &ClusterOptions::new(Method::suited(&networks.embedder().name)),
     )?;
     let mut seconds = vec![0.0; found.centroids.len()];
     for turn in &found.exclusive {

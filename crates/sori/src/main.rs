@@ -7,6 +7,7 @@ mod enroll;
 mod eval;
 mod hear;
 mod models;
+mod networks;
 mod outcome;
 mod output;
 mod progress;

@@ -15,6 +15,7 @@ use sori_infer::packed::sweep;
 use sori_infer::pull::{Phase, PullOptions, PullProgress, pull};
 
 use crate::PACKED;
+use crate::networks::ModelsFolder;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -37,9 +38,8 @@ Environment:
 #[derive(Debug, Args)]
 #[command(about = "List, get, check and remove models", after_help = EXAMPLES)]
 pub struct ModelsCommand {
-    /// Where models are kept
-    #[arg(long, value_name = "FOLDER", env = "SORI_MODELS", global = true)]
-    models_dir: Option<PathBuf>,
+    #[command(flatten)]
+    folder: ModelsFolder,
     #[command(subcommand)]
     action: Action,
 }
@@ -114,11 +114,7 @@ impl From<KindArgument> for ModelKind {
 /// What failed with its remedy; for several models, after the others were done.
 pub fn run(command: &ModelsCommand, cancel: &AtomicBool) -> anyhow::Result<()> {
     let env = |name: &str| std::env::var(name).ok();
-    let root = command
-        .models_dir
-        .clone()
-        .unwrap_or_else(|| Library::default_root(&env));
-    let library = Library::open(root)?;
+    let library = Library::open(command.folder.root())?;
     let catalogue = Catalogue::builtin();
     match &command.action {
         Action::List {

@@ -76,7 +76,7 @@ fn version(weights: &[u8]) -> ModelVersion {
 }
 
 /// SHA-256 in lower-case hexadecimal.
-fn checksum(bytes: &[u8]) -> String {
+pub fn checksum(bytes: &[u8]) -> String {
     Sha256::digest(bytes)
         .iter()
         .map(|b| format!("{b:02x}"))

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
-use sha2::{Digest, Sha256};
-use sori_infer::library::Library;
 use sori_speech::profile::Profile;
+
+use crate::networks::ModelsFolder;
+use crate::starter::checksum;
 
 /// Where remembered voices are kept.
 #[derive(Args, Clone)]
@@ -60,10 +61,7 @@ pub struct Voices {
 impl Voices {
     /// The voices of this folder, or of the user's.
     pub fn new(folder: &VoicesFolder) -> Self {
-        let default = || {
-            let models = Library::default_root(&|name| std::env::var(name).ok());
-            models.with_file_name("voices")
-        };
+        let default = || ModelsFolder::default().root().with_file_name("voices");
         Self {
             folder: folder.voices_dir.clone().unwrap_or_else(default),
         }
@@ -139,9 +137,8 @@ impl Voices {
 
     /// A name may be any text; its file is named after its checksum.
     fn path(&self, name: &str) -> PathBuf {
-        let digest = Sha256::digest(name.as_bytes());
-        let hex: String = digest[..12].iter().map(|b| format!("{b:02x}")).collect();
-        self.folder.join(format!("{hex}.json"))
+        let checksum = checksum(name.as_bytes());
+        self.folder.join(format!("{}.json", &checksum[..24]))
     }
 }
 

@@ -28,10 +28,23 @@ pub const MAX_DIMENSION: usize = 4096;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EmbedderId {
-    /// The model's name, as `sori models` lists it.
+    /// The architecture, as its [`EmbeddingSpec`](crate::diarize::embedding::EmbeddingSpec) names it.
     pub name: String,
     /// The checksum of its weights, lower-case hexadecimal.
     pub checksum: String,
+}
+
+impl EmbedderId {
+    /// The embedder whose measured scores stand for this one's: that of its architecture, and WeSpeaker's ResNet34-LM for
+    /// architectures of which none was measured.
+    #[must_use]
+    pub fn known(&self) -> KnownEmbedder {
+        match self.name.as_str() {
+            "ge2e" => KnownEmbedder::Resemblyzer,
+            "resnet" => KnownEmbedder::Starter,
+            _ => KnownEmbedder::ResNet34Lm,
+        }
+    }
 }
 
 /// One person's voice.

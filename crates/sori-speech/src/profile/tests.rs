@@ -352,3 +352,19 @@ fn every_calibration_rises_with_likeness_and_parts_alike_from_unlike() {
         }
     }
 }
+
+#[test]
+fn an_architecture_has_the_scores_that_were_measured_of_it() {
+    for (name, known) in [
+        ("ge2e", KnownEmbedder::Resemblyzer),
+        ("resnet", KnownEmbedder::Starter),
+        ("resnet34", KnownEmbedder::ResNet34Lm),
+        ("cam++", KnownEmbedder::ResNet34Lm),
+    ] {
+        let id = EmbedderId {
+            name: name.to_owned(),
+            checksum: String::new(),
+        };
+        assert_eq!(id.known(), known, "{name}");
+    }
+}

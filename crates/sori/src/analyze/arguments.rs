@@ -4,6 +4,7 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use sori_engine::Stage;
 
+use crate::networks::NetworkArguments;
 use crate::transcribe::TranscribeCommand;
 use crate::voices::VoicesFolder;
 
@@ -42,12 +43,8 @@ pub struct AnalyzeCommand {
     /// Leave speakers out
     #[arg(long, conflicts_with_all = ["speakers", "min_speakers", "max_speakers", "exact"])]
     pub no_speakers: bool,
-    /// The network that finds voices in a window: an installed model or a file; `starter` is built in
-    #[arg(long, default_value = "auto", value_name = "NAME|PATH")]
-    pub segmentation: String,
-    /// The network that tells voices apart: an installed model or a file; `starter` is built in
-    #[arg(long, default_value = "auto", value_name = "NAME|PATH")]
-    pub embedding: String,
+    #[command(flatten)]
+    pub networks: NetworkArguments,
     /// How voices are brought together; auto is vbx where WeSpeaker's embedding and its PLDA are installed, else what suits the
     /// embedding
     #[arg(long, value_enum, default_value_t)]

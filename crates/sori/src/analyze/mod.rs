@@ -6,21 +6,19 @@ mod page;
 mod summary;
 
 use std::fs::File;
-use std::io::{BufReader, Read, Write};
-use std::path::Path;
+use std::io::BufReader;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use sori_engine::{DocumentOptions, Heard, Known, StageResult};
+use sori_engine::{DocumentOptions, Heard, Known, Models, StageResult};
 use sori_speech::acoustics;
 use sori_speech::diarize::{ClusterOptions, Mode, Plda};
-use sori_speech::profile::Profile;
+use sori_speech::profile::{Calibration, EmbedderId, Profile};
 use sori_timeline::export::{ExportOptions, Format};
 
-pub use arguments::{AnalyzeCommand, ClusteringArgument};
+pub use arguments::AnalyzeCommand;
 use load::Ears;
-pub use load::{Plan, voice_network};
 
 use crate::hear::{Hearing, expand, in_pool};
 use crate::outcome::Outcome;
@@ -51,7 +49,10 @@ pub fn run(command: &AnalyzeCommand, cancel: &AtomicBool) -> Result<Outcome> {
                 true => Vec::new(),
                 false => Voices::new(&command.voices).all()?,
             },
-            plda: load::plda(command)?,
+            plda: match command.no_speakers {
+                true => None,
+                false => load::plda(&command.transcribe.models.root(), command.clustering)?,
+            },
         };
         if command.rerun.is_some() {
             return Ok(each(&files, cancel, |file| work.again(file)));
@@ -77,7 +78,7 @@ pub fn run(command: &AnalyzeCommand, cancel: &AtomicBool) -> Result<Outcome> {
             cancel,
         };
         Ok(each(&files, cancel, |file| {
-            work.first(file, &hearing, &|| ears.add(loaded.models()), &ears.plan)
+            work.first(file, &hearing, &|| ears.add(loaded.models()))
         }))
     })
 }
@@ -133,8 +134,7 @@ impl Work<'_> {
         &self,
         file: &str,
         hearing: &Hearing<'_>,
-        models: &dyn Fn() -> sori_engine::Models<'m>,
-        plan: &Option<Plan>,
+        models: &dyn Fn() -> Models<'m>,
     ) -> Result<Outcome> {
         let mut dumped = Ok(());
         let all = hearing.file(file, models, &mut |suffix, stage| {
@@ -145,19 +145,15 @@ impl Work<'_> {
         dumped?;
         let mut outcome = Outcome::Done;
         for (suffix, heard) in all {
-            let kept = Kept {
-                plan: plan.clone(),
-                heard,
-            };
             self.output
-                .write(file, &format!("{suffix}{KEPT}"), |out| kept.save(out))?;
+                .write(file, &format!("{suffix}{KEPT}"), |out| Ok(heard.save(out)?))?;
             if self.command.frames {
                 self.output
                     .write(file, &format!("{suffix}.frames.npz"), |out| {
-                        Ok(acoustics::npz(&kept.heard.frames, out)?)
+                        Ok(acoustics::npz(&heard.frames, out)?)
                     })?;
             }
-            outcome = outcome.max(self.write(file, &suffix, &kept)?);
+            outcome = outcome.max(self.write(file, &suffix, &heard)?);
         }
         Ok(outcome)
     }
@@ -172,8 +168,15 @@ impl Work<'_> {
             };
             let path = self.output.path(file, &format!("{suffix}{KEPT}"));
             if path.exists() {
-                let kept = Kept::load(&path)?;
-                outcome = outcome.max(Some(self.write(file, &suffix, &kept)?));
+                let failed = || format!("{}: cannot be read", path.display());
+                let input = BufReader::new(File::open(&path).with_context(failed)?);
+                let heard = Heard::load(input).with_context(failed)?;
+                if heard.embedder().is_none() {
+                    bail!(
+                        "{file} was heard without voices: analyze it again without --no-speakers"
+                    );
+                }
+                outcome = outcome.max(Some(self.write(file, &suffix, &heard)?));
                 // A recording that was heard as one has no channels of its own beside it.
                 if channel == 0 {
                     break;
@@ -191,23 +194,16 @@ impl Work<'_> {
     }
 
     /// Makes a document and writes it in every format.
-    fn write(&self, file: &str, suffix: &str, kept: &Kept) -> Result<Outcome> {
+    fn write(&self, file: &str, suffix: &str, heard: &Heard) -> Result<Outcome> {
         let started = Instant::now();
-        let profiles = self.voices_of(kept.plan.as_ref());
-        let known = kept.plan.as_ref().map(|plan| Known {
-            model: plan.embedder(),
+        let profiles = self.voices_by(heard.embedder());
+        let known = heard.embedder().map(|model| Known {
+            model,
             profiles: &profiles,
-            calibration: plan.calibration(),
+            calibration: Calibration::of(model.known()),
         });
-        if kept.plan.is_none() && self.command.rerun.is_some() {
-            bail!("{file} was heard without voices: analyze it again without --no-speakers");
-        }
-        let way = self.command.clustering;
-        let method = kept
-            .plan
-            .as_ref()
-            .map(|plan| plan.method(way, self.plda.as_ref()));
-        let speakers = method.transpose()?.map(|method| ClusterOptions {
+        let method = load::method(heard, self.command.clustering, self.plda.as_ref())?;
+        let speakers = method.map(|method| ClusterOptions {
             speakers: self.command.speakers,
             min_speakers: self.command.min_speakers,
             max_speakers: self.command.max_speakers,
@@ -219,7 +215,7 @@ impl Work<'_> {
             clock: &|| started.elapsed().as_secs_f64(),
         };
         let mut dumped = Ok(());
-        let document = kept.heard.document(&options, &mut |stage| {
+        let document = heard.document(&options, &mut |stage| {
             dumped = self.dump(file, suffix, stage);
         });
         dumped?;
@@ -233,7 +229,7 @@ impl Work<'_> {
         let export = ExportOptions {
             recording: name(file, suffix),
             cues: self.command.transcribe.cues(),
-            page: page::media(file, &page, &kept.heard)?,
+            page: page::media(file, &page, heard)?,
         };
         for format in &self.formats {
             let ending = format!("{suffix}.{}", format.extension());
@@ -249,13 +245,13 @@ impl Work<'_> {
     }
 
     /// The remembered voices that can be compared with those of a recording.
-    fn voices_of(&self, plan: Option<&Plan>) -> Vec<Profile> {
+    fn voices_by(&self, embedder: Option<&EmbedderId>) -> Vec<Profile> {
         let (fit, other): (Vec<Profile>, Vec<Profile>) = self
             .voices
             .iter()
             .cloned()
-            .partition(|v| plan.is_some_and(|plan| v.model == *plan.embedder()));
-        if plan.is_some() && !other.is_empty() {
+            .partition(|v| Some(&v.model) == embedder);
+        if embedder.is_some() && !other.is_empty() {
             let names: Vec<_> = other.iter().map(|v| v.name.as_str()).collect();
             eprintln!(
                 "note: {} cannot be recognised, for another network heard them: enroll them again",
@@ -273,36 +269,5 @@ impl Work<'_> {
         self.output
             .write(file, &ending, |out| Ok(serde_json::to_writer(out, &stage)?))?;
         Ok(())
-    }
-}
-
-/// What was heard of a recording, and by which networks.
-struct Kept {
-    plan: Option<Plan>,
-    heard: Heard,
-}
-
-impl Kept {
-    fn save(&self, out: &mut dyn Write) -> Result<()> {
-        let plan = serde_json::to_vec(&self.plan)?;
-        out.write_all(&(plan.len() as u32).to_le_bytes())?;
-        out.write_all(&plan)?;
-        Ok(self.heard.save(out)?)
-    }
-
-    fn load(path: &Path) -> Result<Self> {
-        let damaged = || format!("{}: cannot be read", path.display());
-        let mut input = BufReader::new(File::open(path).with_context(damaged)?);
-        let mut length = [0; 4];
-        input.read_exact(&mut length).with_context(damaged)?;
-        let mut plan = Vec::new();
-        input
-            .by_ref()
-            .take(u64::from(u32::from_le_bytes(length)).min(1 << 20))
-            .read_to_end(&mut plan)
-            .with_context(damaged)?;
-        let plan = serde_json::from_slice(&plan).with_context(damaged)?;
-        let heard = Heard::load(input).with_context(damaged)?;
-        Ok(Self { plan, heard })
     }
 }

@@ -7,20 +7,16 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 use clap::Args;
 use sori_engine::{DocumentOptions, Models, Pace, Session, SessionOptions};
-use sori_infer::catalogue::ModelKind;
-use sori_infer::library::Library;
 use sori_speech::acoustics::Features;
-use sori_speech::diarize::embedding::Embedding;
-use sori_speech::diarize::segmentation::Segmentation;
-use sori_speech::diarize::{ClusterOptions, ListenOptions, Networks};
+use sori_speech::diarize::{ClusterOptions, ListenOptions, Method};
 use sori_speech::transcribe::{TranscribeOptions, Whisper};
 use sori_speech::vad::{VadModel, VadOptions};
 
 use super::asr::{Arithmetic, SizeArgument, options, write_weights};
 use super::peak_mb;
 use super::speakers::{BLOCK, conversation, voices};
-use crate::analyze::{ClusteringArgument, Plan, voice_network};
 use crate::hear::in_pool;
+use crate::networks::{ModelsFolder, NetworkArguments};
 
 /// Most tokens of a window: 2,000 in ten minutes.
 const TOKENS: usize = 100;
@@ -37,32 +33,20 @@ pub(super) struct AnalyzeArguments {
     /// Minutes of conversation
     #[arg(long, default_value_t = 10)]
     minutes: usize,
-    /// The network that finds voices in a window
-    #[arg(long, default_value = "auto", value_name = "NAME|PATH")]
-    segmentation: String,
-    /// The network that tells voices apart
-    #[arg(long, default_value = "auto", value_name = "NAME|PATH")]
-    embedding: String,
+    #[command(flatten)]
+    networks: NetworkArguments,
     /// Threads
     #[arg(long, default_value_t = 2)]
     threads: usize,
-    /// Where models are kept
-    #[arg(long, value_name = "FOLDER", env = "SORI_MODELS")]
-    models_dir: Option<PathBuf>,
+    #[command(flatten)]
+    models: ModelsFolder,
 }
 
 /// Measures one analysis.
 pub(super) fn run(arguments: &AnalyzeArguments, cancel: &AtomicBool) -> Result<()> {
     in_pool(Some(arguments.threads), || {
-        let root = arguments
-            .models_dir
-            .clone()
-            .unwrap_or_else(|| Library::default_root(&|name| std::env::var(name).ok()));
-        let (path, first) = voice_network(&root, ModelKind::Segmentation, &arguments.segmentation)?;
-        let segmentation = Segmentation::open(&path)?;
-        let (path, second) = voice_network(&root, ModelKind::Embedding, &arguments.embedding)?;
-        let embedding = Embedding::open(&path)?;
-        let plan = Plan::new(&embedding, &second);
+        let root = arguments.models.root();
+        let networks = arguments.networks.load(&root)?;
         let folder = tempfile::tempdir()?;
         write_weights(SizeArgument::Tiny, folder.path())?;
         let load = options(Arithmetic::Int8, arguments.threads, folder.path())?;
@@ -71,10 +55,7 @@ pub(super) fn run(arguments: &AnalyzeArguments, cancel: &AtomicBool) -> Result<(
         let models = Models {
             whisper: &whisper,
             vad: Some(VadModel::Builtin),
-            voices: Some(Networks {
-                segmentation: &segmentation,
-                embedding: &embedding,
-            }),
+            voices: Some(networks.voices()),
             aligner: None,
             versions: Default::default(),
         };
@@ -97,9 +78,9 @@ pub(super) fn run(arguments: &AnalyzeArguments, cancel: &AtomicBool) -> Result<(
         let heard = session.finish(None, Vec::new(), &mut |_| {});
         let document = heard.document(
             &DocumentOptions {
-                speakers: Some(ClusterOptions::new(
-                    plan.method(ClusteringArgument::Auto, None)?,
-                )),
+                speakers: Some(ClusterOptions::new(Method::suited(
+                    &networks.embedder().name,
+                ))),
                 known: None,
                 clock: &clock,
             },
@@ -107,8 +88,9 @@ pub(super) fn run(arguments: &AnalyzeArguments, cancel: &AtomicBool) -> Result<(
         );
         let seconds = clock();
         println!(
-            "tiny (weights made from a seed), segmentation {}, embedding {}; {} threads\n",
-            first.name, second.name, arguments.threads
+            "tiny (weights made from a seed), {}; {} threads\n",
+            networks.names(),
+            arguments.threads
         );
         println!("| stage | s |\n|---|---|");
         for stage in &document.metadata.stages {

@@ -10,13 +10,10 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde::Serialize;
 use sori_infer::catalogue::ModelKind;
-use sori_infer::library::Library;
 use sori_infer::runtime::OnnxModel;
 use sori_media::{AudioOptions, AudioReader};
-use sori_speech::diarize::embedding::Embedding;
-use sori_speech::diarize::segmentation::Segmentation;
 use sori_speech::diarize::{
-    Chunks, ClusterOptions, ListenOptions, Listener, Mode, Networks, Turn as Voice, cluster,
+    Chunks, ClusterOptions, ListenOptions, Listener, Method, Mode, Turn as Voice, cluster,
 };
 use sori_speech::vad::{Segmenter, Vad, VadModel, VadOptions};
 use sori_testing::conversation::{Conversation, Shape, Utterance, converse};
@@ -24,8 +21,8 @@ use sori_timeline::Turn;
 use sori_timeline::score::{Der, DiarizationOptions, der};
 
 use super::peak_mb;
-use crate::analyze::{ClusteringArgument, Plan, voice_network};
 use crate::hear::in_pool;
+use crate::networks::{ModelsFolder, NetworkArguments, VoiceNetworks};
 use crate::transcribe::installed;
 
 /// Samples of the blocks in which sound is pushed.
@@ -49,18 +46,13 @@ pub(super) struct SpeakerArguments {
     /// Minutes of the recording whose speed and memory are measured
     #[arg(long, default_value_t = 10)]
     minutes: usize,
-    /// The network that finds voices in a window
-    #[arg(long, default_value = "auto", value_name = "NAME|PATH")]
-    segmentation: String,
-    /// The network that tells voices apart
-    #[arg(long, default_value = "auto", value_name = "NAME|PATH")]
-    embedding: String,
+    #[command(flatten)]
+    networks: NetworkArguments,
     /// Threads
     #[arg(long, default_value_t = 2)]
     threads: usize,
-    /// Where models are kept
-    #[arg(long, value_name = "FOLDER", env = "SORI_MODELS")]
-    models_dir: Option<PathBuf>,
+    #[command(flatten)]
+    models: ModelsFolder,
     /// One line of JSON for each row instead of a table
     #[arg(long)]
     json: bool,
@@ -85,25 +77,13 @@ struct Row {
 /// Measures each mode on each number of speakers, then speed and memory.
 pub(super) fn run(arguments: &SpeakerArguments, cancel: &AtomicBool) -> Result<()> {
     in_pool(Some(arguments.threads), || {
-        let root = arguments
-            .models_dir
-            .clone()
-            .unwrap_or_else(|| Library::default_root(&|name| std::env::var(name).ok()));
-        let (path, first) = voice_network(&root, ModelKind::Segmentation, &arguments.segmentation)?;
-        let segmentation = Segmentation::open(&path)?;
-        let (path, second) = voice_network(&root, ModelKind::Embedding, &arguments.embedding)?;
-        let embedding = Embedding::open(&path)?;
-        let plan = Plan::new(&embedding, &second);
-        let networks = Networks {
-            segmentation: &segmentation,
-            embedding: &embedding,
-        };
+        let root = arguments.models.root();
+        let networks = arguments.networks.load(&root)?;
         let voices = voices(&arguments.voices, &root)?;
         if !arguments.json {
             println!(
-                "segmentation {}, embedding {}; {} threads; {} voices; {} conversations each\n",
-                first.name,
-                second.name,
+                "{}; {} threads; {} voices; {} conversations each\n",
+                networks.names(),
                 arguments.threads,
                 voices.len(),
                 arguments.conversations
@@ -121,12 +101,12 @@ pub(super) fn run(arguments: &SpeakerArguments, cancel: &AtomicBool) -> Result<(
                 if !(2..=voices.len()).contains(&speakers) {
                     bail!("--speakers: give numbers from 2 to {}", voices.len());
                 }
-                for row in quality(arguments, networks, &plan, mode, &voices, speakers)? {
+                for row in quality(arguments, &networks, mode, &voices, speakers)? {
                     print(&row, arguments.json)?;
                 }
             }
         }
-        speed(arguments, networks, &plan, &voices)
+        speed(arguments, &networks, &voices)
     })
 }
 
@@ -235,7 +215,7 @@ pub(super) fn conversation(
 
 /// Listens to the first `samples` of some sound.
 fn listen<'a>(
-    networks: Networks<'_>,
+    networks: &VoiceNetworks,
     mode: Mode,
     sound: impl Iterator<Item = &'a [f32]>,
     samples: usize,
@@ -244,7 +224,7 @@ fn listen<'a>(
         mode,
         ..ListenOptions::default()
     };
-    let mut listener = Listener::new(networks, options)?;
+    let mut listener = Listener::new(networks.networks(), options)?;
     let mut left = samples;
     for block in sound {
         let block = &block[..block.len().min(left)];
@@ -260,8 +240,7 @@ fn listen<'a>(
 /// Errors over all conversations of so many speakers, with their number told and not.
 fn quality(
     arguments: &SpeakerArguments,
-    networks: Networks<'_>,
-    plan: &Plan,
+    networks: &VoiceNetworks,
     mode: Mode,
     voices: &[Vec<Utterance>],
     speakers: usize,
@@ -274,7 +253,7 @@ fn quality(
         for (told, (sum, right)) in sums.iter_mut().zip(&mut right).enumerate() {
             let options = ClusterOptions {
                 speakers: (told == 1).then_some(speakers),
-                ..ClusterOptions::new(plan.method(ClusteringArgument::Auto, None)?)
+                ..ClusterOptions::new(Method::suited(&networks.embedder().name))
             };
             let found = cluster(&chunks, &options)?;
             let reference: Vec<Turn> = talk
@@ -322,8 +301,7 @@ fn turn(start: f64, end: f64, speaker: usize) -> Turn {
 /// Speed of both modes on one long conversation, and the most memory so far.
 fn speed(
     arguments: &SpeakerArguments,
-    networks: Networks<'_>,
-    plan: &Plan,
+    networks: &VoiceNetworks,
     voices: &[Vec<Utterance>],
 ) -> Result<()> {
     let samples = arguments.minutes * 60 * 16_000;
@@ -337,7 +315,7 @@ fn speed(
         let heard = started.elapsed().as_secs_f64();
         let found = cluster(
             &chunks,
-            &ClusterOptions::new(plan.method(ClusteringArgument::Auto, None)?),
+            &ClusterOptions::new(Method::suited(&networks.embedder().name)),
         )?;
         let all = started.elapsed().as_secs_f64();
         let line = serde_json::json!({

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use sori_engine::{Pace, SessionOptions};
-use sori_infer::library::Library;
 use sori_media::{AudioOptions, Channels};
 use sori_speech::diarize::ListenOptions;
 use sori_speech::transcribe::{Search, Task, TranscribeOptions};
 use sori_speech::vad::VadOptions;
 use sori_timeline::export::{CueOptions, Format};
 
+use crate::networks::ModelsFolder;
 use crate::progress::Show;
 
 const EXAMPLES: &str = "\
@@ -157,9 +157,8 @@ pub struct TranscribeCommand {
     /// How progress is shown
     #[arg(long, value_enum, default_value_t)]
     pub progress: Show,
-    /// Where models are kept
-    #[arg(long, value_name = "FOLDER", env = "SORI_MODELS")]
-    pub models_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub models: ModelsFolder,
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
@@ -243,13 +242,6 @@ impl TranscribeCommand {
             keep_frames: false,
             pace: Pace::Batch,
         })
-    }
-
-    /// The folder where models are kept.
-    pub fn models_root(&self) -> PathBuf {
-        self.models_dir
-            .clone()
-            .unwrap_or_else(|| Library::default_root(&|name| std::env::var(name).ok()))
     }
 
     /// How subtitles are cut.

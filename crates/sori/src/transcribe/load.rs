@@ -48,7 +48,7 @@ pub fn load(command: &TranscribeCommand) -> Result<Loaded> {
         ComputeArgument::Auto if instructions()?.name() == "portable" => Compute::F32,
         ComputeArgument::Auto | ComputeArgument::Int8 => Compute::Int8,
     };
-    let root = command.models_root();
+    let root = command.models.root();
     let (path, version) = find(
         &root,
         &command.model,
