@@ -60,8 +60,8 @@ pub struct HeardSegment {
 pub enum StageResult<'a> {
     /// Spans of speech in seconds.
     Vad(&'a [(f64, f64)]),
-    /// Words, after transcription, alignment or acoustics.
-    Words(Stage, &'a [HeardSegment]),
+    /// Words as alignment and acoustics left them; told of under the name of transcription, once.
+    Words(&'a [HeardSegment]),
     /// Voices in each window.
     Diarize(&'a Chunks),
     /// Turns of the recording's speakers.
@@ -73,7 +73,7 @@ impl StageResult<'_> {
     pub fn stage(&self) -> Stage {
         match self {
             Self::Vad(_) => Stage::Vad,
-            Self::Words(stage, _) => *stage,
+            Self::Words(_) => Stage::Transcribe,
             Self::Diarize(_) => Stage::Diarize,
             Self::Speakers(_) => Stage::Speakers,
         }
@@ -136,14 +136,10 @@ impl Heard {
         }
     }
 
-    /// Tells of the stages that listened.
-    pub(crate) fn tell(&self, hook: &mut dyn FnMut(StageResult<'_>)) {
+    /// Tells of the stages that listened, as [`Session::finish`](crate::Session::finish) does.
+    pub fn tell(&self, hook: &mut dyn FnMut(StageResult<'_>)) {
         hook(StageResult::Vad(&self.spans));
-        for stage in [Stage::Transcribe, Stage::Align, Stage::Acoustics] {
-            if self.ledger.ran(stage) {
-                hook(StageResult::Words(stage, &self.segments));
-            }
-        }
+        hook(StageResult::Words(&self.segments));
         if let Some(voices) = &self.voices {
             hook(StageResult::Diarize(voices));
         }

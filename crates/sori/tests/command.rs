@@ -1,71 +1,18 @@
 //! The program as a user meets it: real files, wrong files, Ctrl-C, no room.
 
+mod place;
+
 use std::fs;
 use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
 use sori_testing::{shared, wav};
-use tempfile::TempDir;
 
-/// A folder to work in, with a library of its own.
-struct Place(TempDir);
-
-impl Place {
-    fn new() -> Self {
-        Self(tempfile::tempdir().expect("a temporary folder"))
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sori"));
-        command
-            .args(arguments)
-            .current_dir(self.path())
-            .env("SORI_MODELS", self.path().join("models"))
-            .env("SORI_OFFLINE", "1");
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        self.command(arguments)
-            .output()
-            .expect("the program starts")
-    }
-
-    fn files(&self) -> Vec<String> {
-        let mut names: Vec<_> = fs::read_dir(self.path())
-            .expect("readable")
-            .map(|e| {
-                e.expect("readable")
-                    .file_name()
-                    .to_string_lossy()
-                    .into_owned()
-            })
-            .filter(|name| name != "models")
-            .collect();
-        names.sort();
-        names
-    }
-}
-
-fn out(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-fn err(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
+use place::{Place, err, out, text};
 
 fn english() -> PathBuf {
     shared("media/synthetic/en_2_f.wav")
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().expect("test paths are UTF-8")
 }
 
 #[test]

@@ -74,9 +74,15 @@ pub struct AnalyzeCommand {
     #[command(flatten)]
     pub voices: VoicesFolder,
     /// Run one stage again on what was heard before, with other options
-    #[arg(long, value_enum, value_name = "STAGE")]
+    #[arg(
+        long,
+        value_enum,
+        conflicts_with_all = ["no_speakers", "exact", "frames", "segmentation", "embedding", "align", "features"],
+        value_name = "STAGE"
+    )]
     pub rerun: Option<Rerun>,
-    /// Write the result of these stages as JSON (STEM.STAGE.json): vad, transcribe, align, acoustics, diarize, speakers
+    /// Write the result of these stages as JSON (STEM.STAGE.json): vad, transcribe (words as alignment and acoustics left
+    /// them), diarize, speakers
     #[arg(long, value_delimiter = ',', value_parser = stage, value_name = "STAGE")]
     pub dump_stage: Vec<Stage>,
 }
@@ -122,8 +128,6 @@ fn stage(name: &str) -> std::result::Result<Stage, String> {
     let all = [
         Stage::Vad,
         Stage::Transcribe,
-        Stage::Align,
-        Stage::Acoustics,
         Stage::Diarize,
         Stage::Speakers,
     ];

@@ -138,9 +138,7 @@ impl Work<'_> {
     ) -> Result<Outcome> {
         let mut dumped = Ok(());
         let all = hearing.file(file, models, &mut |suffix, stage| {
-            if dumped.is_ok() {
-                dumped = self.dump(file, suffix, stage);
-            }
+            self.dump(file, suffix, stage, &mut dumped);
         })?;
         dumped?;
         let mut outcome = Outcome::Done;
@@ -176,6 +174,9 @@ impl Work<'_> {
                         "{file} was heard without voices: analyze it again without --no-speakers"
                     );
                 }
+                let mut dumped = Ok(());
+                heard.tell(&mut |stage| self.dump(file, &suffix, stage, &mut dumped));
+                dumped?;
                 outcome = outcome.max(Some(self.write(file, &suffix, &heard)?));
                 // A recording that was heard as one has no channels of its own beside it.
                 if channel == 0 {
@@ -216,7 +217,7 @@ impl Work<'_> {
         };
         let mut dumped = Ok(());
         let document = heard.document(&options, &mut |stage| {
-            dumped = self.dump(file, suffix, stage);
+            self.dump(file, suffix, stage, &mut dumped);
         });
         dumped?;
         for failure in &document.metadata.failures {
@@ -261,13 +262,15 @@ impl Work<'_> {
         fit
     }
 
-    fn dump(&self, file: &str, suffix: &str, stage: StageResult<'_>) -> Result<()> {
-        if !self.command.dump_stage.contains(&stage.stage()) {
-            return Ok(());
+    /// Writes the result of a stage, if that is asked for and none failed `before`.
+    fn dump(&self, file: &str, suffix: &str, stage: StageResult<'_>, before: &mut Result<()>) {
+        if before.is_err() || !self.command.dump_stage.contains(&stage.stage()) {
+            return;
         }
         let ending = format!("{suffix}.{}.json", stage.stage().name());
-        self.output
-            .write(file, &ending, |out| Ok(serde_json::to_writer(out, &stage)?))?;
-        Ok(())
+        let written = self
+            .output
+            .write(file, &ending, |out| Ok(serde_json::to_writer(out, &stage)?));
+        *before = written.map(drop);
     }
 }
