@@ -59,6 +59,11 @@ fn segmentation() -> Segmentation {
 
 /// WeSpeaker's ResNet with one block of four channels in each stage.
 fn embedding() -> Embedding {
+    resnet([1; 4])
+}
+
+/// WeSpeaker's ResNet of so many blocks of four channels in each stage.
+fn resnet(depths: [usize; 4]) -> Embedding {
     let mut shapes = Vec::new();
     let mut conv = |name: &str, norm: &str, shape: &[usize]| {
         shapes.push((format!("{name}.weight"), shape.to_vec()));
@@ -67,17 +72,19 @@ fn embedding() -> Embedding {
         }
     };
     conv("conv1", "bn1", &[4, 1, 3, 3]);
-    for stage in 1..=4 {
-        let name = |part: &str| format!("layer{stage}.0.{part}");
-        for index in ["1", "2"] {
-            conv(
-                &name(&format!("conv{index}")),
-                &name(&format!("bn{index}")),
-                &[4, 4, 3, 3],
-            );
-        }
-        if stage > 1 {
-            conv(&name("shortcut.0"), &name("shortcut.1"), &[4, 4, 1, 1]);
+    for (stage, depth) in (1..).zip(depths) {
+        for block in 0..depth {
+            let name = |part: &str| format!("layer{stage}.{block}.{part}");
+            for index in ["1", "2"] {
+                conv(
+                    &name(&format!("conv{index}")),
+                    &name(&format!("bn{index}")),
+                    &[4, 4, 3, 3],
+                );
+            }
+            if stage > 1 && block == 0 {
+                conv(&name("shortcut.0"), &name("shortcut.1"), &[4, 4, 1, 1]);
+            }
         }
     }
     shapes.push(("seg_1.weight".into(), vec![16, 2 * 4 * 10]));
@@ -159,4 +166,31 @@ fn in_exact_mode_a_window_is_embedded_alone() {
         }
     }
     assert!(compared > 20, "only {compared} voices");
+}
+
+#[test]
+fn slices_are_embedded_where_they_are_of_use() {
+    let segmentation = segmentation();
+    let sound = wav::read(&shared("media/diar/pyannote_sample.wav")).samples;
+    // 14 s end within the second batch of windows.
+    let sound = &sound[..14 * 16_000];
+    for (depths, mode, sliced) in [
+        ([1, 1, 1, 1], Mode::Exact, true),
+        ([3, 4, 6, 3], Mode::Exact, false),
+        ([3, 4, 6, 3], Mode::Fast, true),
+    ] {
+        let embedding = resnet(depths);
+        let networks = Networks {
+            segmentation: &segmentation,
+            embedding: &embedding,
+        };
+        let whole = listen(networks, mode, [sound].iter());
+        let slices = &whole.slices().embeddings;
+        let name = embedding.spec().name;
+        assert_eq!(!slices.is_empty(), sliced, "{name}, {mode:?}");
+        assert!(whole == listen(networks, mode, sound.chunks(70_013)));
+        let voices = whole.windows().iter().flat_map(|window| window.voices());
+        let embedded = voices.filter(|voice| !voice.embedding.is_empty());
+        assert!(embedded.count() > 5, "{name}, {mode:?}");
+    }
 }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::{
-    Chunks, DiarizeError, Grid, Slices, Window,
+    Chunks, DiarizeError, Grid, Method, Slices, Window,
     embedding::Embedding,
     powerset,
     segmentation::{Heads, Segmentation},
@@ -62,7 +62,8 @@ impl Default for ListenOptions {
 
 /// Listens to 16 kHz mono sound that comes in pieces of any length; the result does not depend on how it was cut.
 ///
-/// Beside the windows the embedding network goes once over the recording, in blocks of 20 s, and embeds slices of 1.6 s.
+/// Beside the windows the embedding network goes once over the recording, in blocks of 20 s, and embeds slices of 1.6 s. It
+/// does not in exact mode with a network that [`Method::suited`] clusters without slices.
 ///
 /// It keeps the sound of a batch of windows and of a block of slices (at most 120 s); beyond that only what [`Chunks`] has.
 pub struct Listener<'a> {
@@ -76,6 +77,8 @@ pub struct Listener<'a> {
     windows: Vec<Window>,
     /// Whether somebody talks, by frame of the recording.
     talk: Vec<bool>,
+    /// Whether slices are of any use.
+    sliced: bool,
     slices: Vec<Vec<f32>>,
 }
 
@@ -108,6 +111,8 @@ impl<'a> Listener<'a> {
                 "more than eight speakers in a window",
             ));
         }
+        let suited = Method::suited(networks.embedding.spec().name);
+        let sliced = options.mode == Mode::Fast || matches!(suited, Method::Slices(_));
         Ok(Self {
             networks,
             options,
@@ -117,6 +122,7 @@ impl<'a> Listener<'a> {
             kept_from: 0,
             windows: Vec::new(),
             talk: Vec::new(),
+            sliced,
             slices: Vec::new(),
         })
     }
@@ -192,7 +198,10 @@ impl<'a> Listener<'a> {
         // Slices that lie before all windows to come.
         let room = next.checked_sub(SLICE);
         self.cut_slices(room.map_or(0, |room| room / SLICE_STEP + 1), false);
-        let needed = next.min(self.slices.len() as u64 * SLICE_STEP);
+        let needed = match self.sliced {
+            true => next.min(self.slices.len() as u64 * SLICE_STEP),
+            false => next,
+        };
         self.windows.append(&mut heard);
         let done = (needed.saturating_sub(self.kept_from) as usize).min(self.kept.len());
         self.kept.drain(..done);
@@ -212,7 +221,7 @@ impl<'a> Listener<'a> {
     /// Embeds slices, block by block, until there are `whole` of them. Before the end of the recording only whole blocks are
     /// cut, so that the result does not depend on how sound came.
     fn cut_slices(&mut self, whole: u64, ended: bool) {
-        while (self.slices.len() as u64) < whole {
+        while self.sliced && (self.slices.len() as u64) < whole {
             let first = self.slices.len() as u64;
             let count = (whole - first).min(BLOCK);
             if count < BLOCK && !ended {
