@@ -1,9 +1,13 @@
-//! Speakers from slices of sound: many short embeddings, a path through them, and what the windows say of who is not who.
+//! Speakers from slices of sound, for [`Method::Slices`](crate::diarize::Method::Slices): many short embeddings, a path through
+//! them, and what the windows say of who is not who.
 //!
 //! A segmentation network may take two people in one window for one; slices do not depend on it. Slices in which one person
 //! talks are linked into small clusters; then, in turn, a path goes through the recording (Viterbi over the frames, as in the
 //! resegmentation of BUT's VBx), the clusters are made anew of it, and the two most alike are merged, until none are alike
 //! enough.
+
+#[cfg(test)]
+mod tests;
 
 use rayon::prelude::*;
 
@@ -18,6 +22,8 @@ const LEAST_SLICES: usize = 5;
 /// Mean distances of unit vectors below which slices are linked at first. Some of them mix speakers and some split them, which
 /// depends on the recording; the path that is worth most tells.
 const LINKS: [f64; 5] = [0.8, 0.85, 0.9, 0.95, 1.0];
+/// Distance below which no two people are looked for, even where their number is told.
+const CLOSEST: f64 = 0.2;
 /// Most slices that are linked at once: 16 MB of distances.
 const BLOCK: usize = 2_000;
 /// Clusters that are kept after linking; the path has no room for more.
@@ -142,12 +148,21 @@ impl<'a> Tree<'a> {
 
 /// The unit means of the clusters below a distance that have enough slices, and of the largest `least` at least.
 fn first_clusters(trees: &[Tree], distance: f64, least: usize) -> Points {
-    let mut found: Vec<_> = trees.iter().flat_map(|tree| tree.cut(distance)).collect();
+    let cut = |distance: f64| -> (usize, Vec<_>) {
+        let found: Vec<_> = trees.iter().flat_map(|tree| tree.cut(distance)).collect();
+        let large = found.iter().filter(|(size, _)| *size >= LEAST_SLICES);
+        (large.count(), found)
+    };
+    let (mut enough, mut found) = cut(distance);
+    if found.len() < least {
+        // Voices more alike than the distance: the number that is told asks for a closer look.
+        let mut closer = distance;
+        while enough < least && closer > CLOSEST {
+            closer *= 0.9;
+            (enough, found) = cut(closer);
+        }
+    }
     found.sort_by_key(|(size, _)| std::cmp::Reverse(*size));
-    let enough = found
-        .iter()
-        .filter(|(size, _)| *size >= LEAST_SLICES)
-        .count();
     found.truncate(enough.max(least).clamp(1, MOST_CLUSTERS));
     let mut means = Points::new(trees[0].rows[0].len());
     found
