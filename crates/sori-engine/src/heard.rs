@@ -16,7 +16,8 @@ use crate::{EngineError, curves::Curves};
 
 /// First bytes of a file of stage results: a name and the version of what follows.
 const MAGIC: [u8; 8] = *b"SORI-S\0\x02";
-/// The most that a file of stage results may hold once it is unpacked, in bytes: some 50 hours.
+/// The most that a file of stage results may hold once it is unpacked, in bytes: some 50 hours. A file of empty lists takes
+/// up to 24 times as much memory, so that whoever reads files of strangers limits the memory of the process too.
 const MAX_BYTES: u64 = 1 << 30;
 
 /// The results of the stages that listen: words with their times and tallies, and voices in each window.
