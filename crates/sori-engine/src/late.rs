@@ -21,25 +21,53 @@ pub(crate) struct Late<'a> {
     pub(crate) aligner: Option<&'a Aligner>,
     pub(crate) features: Option<Features>,
     pub(crate) keep_frames: bool,
-    pub(crate) windows: Vec<(AudioWindow, Vec<Segment>)>,
+    pub(crate) windows: Vec<LateWindow>,
+}
+
+/// A window that is transcribed.
+pub(crate) struct LateWindow {
+    pub(crate) window: AudioWindow,
+    pub(crate) segments: Vec<Segment>,
+    pub(crate) times: Times,
+}
+
+/// What is known of the times of words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Times {
+    /// Those of the recogniser.
+    Rough,
+    /// An aligner has just found them.
+    Found,
+    /// A session before had found them.
+    Known,
 }
 
 impl Late<'_> {
-    /// Listens to every waiting window and adds its segments to what was heard.
-    pub(crate) fn run(&mut self, heard: &mut Heard, clock: Clock<'_>) {
+    /// Finds the exact times of the words of every waiting window.
+    pub(crate) fn align(&mut self, heard: &mut Heard, clock: Clock<'_>) {
+        let Some(aligner) = self.aligner else { return };
         let started = clock();
-        if let Some(aligner) = self.aligner {
-            for (window, segments) in &mut self.windows {
-                heard
-                    .ledger
-                    .attempt(Stage::Align, || align(aligner, window, segments));
+        for late in self.windows.iter_mut().filter(|w| w.times == Times::Rough) {
+            let LateWindow {
+                window, segments, ..
+            } = late;
+            let found = heard
+                .ledger
+                .attempt(Stage::Align, || align(aligner, window, segments));
+            if found.is_some() {
+                late.times = Times::Found;
             }
-            heard.ledger.spend(Stage::Align, clock() - started);
         }
+        heard.ledger.spend(Stage::Align, clock() - started);
+    }
+
+    /// Measures the sound of every waiting window and adds its segments to what was heard.
+    pub(crate) fn measure(&mut self, heard: &mut Heard, clock: Clock<'_>) {
         let started = clock();
         let mut parts: Vec<(&AudioWindow, Segment)> = Vec::new();
-        for (window, segments) in &mut self.windows {
-            parts.extend(std::mem::take(segments).into_iter().map(|s| (&*window, s)));
+        for late in &mut self.windows {
+            let segments = std::mem::take(&mut late.segments);
+            parts.extend(segments.into_iter().map(|s| (&late.window, s)));
         }
         let mut frames: Vec<Frames> = Vec::new();
         if let Some(features) = &self.features {

@@ -9,8 +9,10 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | `session` | hearing: voice activity, transcription, voices, loudness, as sound comes in |
+//! | `session` | hearing: transcription, voices, loudness, as sound comes in |
+//! | `finder` | voice activity, and the windows made of it |
 //! | `late` | stages that listen again to what was transcribed: alignment, acoustics |
+//! | `journal` | what was found out so far, so that a killed process need not begin anew |
 //! | `heard` | the results of those, kept in files |
 //! | `document` | the document made of them |
 //! | `people` | words and voices brought together |
@@ -20,7 +22,9 @@
 mod curves;
 mod document;
 mod error;
+mod finder;
 mod heard;
+mod journal;
 mod late;
 mod people;
 mod session;
@@ -30,5 +34,7 @@ pub use curves::{CURVE_RATE, Curves};
 pub use document::{DocumentOptions, Known};
 pub use error::EngineError;
 pub use heard::{Heard, HeardSegment, StageResult};
+pub use journal::{Fingerprint, Journal};
 pub use session::{Clock, Event, Models, Pace, Session, SessionOptions, Voices};
+pub use sori_speech::profile::{Profile, ProfileError};
 pub use stage::Stage;

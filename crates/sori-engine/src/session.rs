@@ -1,6 +1,6 @@
 //! One recording or conversation on its way from sound to document.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::convert::Infallible;
 
 use sori_dsp::loudness::Meter;
@@ -9,11 +9,13 @@ use sori_speech::align::Aligner;
 use sori_speech::diarize::{ListenOptions, Listener, Networks};
 use sori_speech::profile::EmbedderId;
 use sori_speech::transcribe::{AudioWindow, TranscribeOptions, Transcriber, Whisper, WindowText};
-use sori_speech::vad::{Packer, Segmenter, Span, SpeechWindow, Vad, VadModel, VadOptions};
+use sori_speech::vad::{SpeechWindow, VadModel, VadOptions};
 use sori_timeline::{Metadata, ModelVersion, Segment, SourceInfo};
 
+use crate::finder::{Finder, whole};
 use crate::heard::StageResult;
-use crate::late::Late;
+use crate::journal::{Journal, Place, Record, Text};
+use crate::late::{Late, LateWindow, Times};
 use crate::stage::Stage;
 use crate::{EngineError, Heard};
 
@@ -78,6 +80,8 @@ pub enum Event {
     Segment(Segment),
     /// Everything before this time, in seconds, is transcribed.
     Done(f64),
+    /// Something to be put at the end of the session's journal at once; only after [`Session::remember`].
+    Record(Vec<u8>),
 }
 
 /// A recording on its way through the stages.
@@ -100,20 +104,16 @@ pub struct Session<'a> {
     /// Segments that were told of.
     told: usize,
     found: Heard,
+    past: Option<Past>,
 }
 
-/// The stages of voice activity.
-struct Finder {
-    vad: Vad,
-    segmenter: Segmenter,
-    packer: Packer,
-    frames: u64,
-    /// Every span that was found.
-    spans: Vec<Span>,
-    /// End of the last span that may still wait in the packer for company.
-    waiting: Option<f64>,
-    /// Silence after which it waits no longer, in seconds.
-    patience: f64,
+/// What a session before found out, for one that keeps a journal.
+struct Past {
+    journal: Journal,
+    /// Segments with exact times, by the start of their window.
+    aligned: HashMap<u64, Vec<Segment>>,
+    /// Windows and slices of voices that stand in the journal.
+    voices: (usize, usize),
 }
 
 impl<'a> Session<'a> {
@@ -127,24 +127,9 @@ impl<'a> Session<'a> {
         clock: Clock<'a>,
     ) -> Result<Self, EngineError> {
         let window_seconds = models.whisper.spec().window_samples() as f64 / 16000.0;
-        let finder = models.vad.map(|model| {
-            let vad = Vad::new(model);
-            let segmenter = Segmenter::new(&options.vad, vad.frame_seconds(), window_seconds)?;
-            let patience = if options.pace == Pace::Live {
-                1.0
-            } else {
-                window_seconds
-            };
-            Ok::<_, EngineError>(Finder {
-                vad,
-                segmenter,
-                packer: Packer::new(window_seconds),
-                frames: 0,
-                spans: Vec::new(),
-                waiting: None,
-                patience,
-            })
-        });
+        let finder = models
+            .vad
+            .map(|model| Finder::new(model, &options.vad, window_seconds, options.pace));
         let (networks, embedder) = models.voices.map(|v| (v.networks, v.embedder)).unzip();
         let listener = networks
             .map(|networks| Listener::new(networks, options.listen))
@@ -170,6 +155,7 @@ impl<'a> Session<'a> {
                 windows: Vec::new(),
             },
             told: 0,
+            past: None,
             found: Heard {
                 embedder,
                 metadata: Metadata {
@@ -182,19 +168,44 @@ impl<'a> Session<'a> {
         })
     }
 
+    /// Keeps a journal from here on, and takes from `journal` what a session with the same models and options found out about the
+    /// same sound: its networks are not run for that again, and the document is the same. To be called before the first sound;
+    /// what was heard already would be told of again.
+    pub fn remember(&mut self, mut journal: Journal) {
+        let windows = std::mem::take(&mut journal.windows);
+        let slices = std::mem::take(&mut journal.slices);
+        let listener = self.listener.as_mut();
+        self.past = Some(Past {
+            journal,
+            aligned: HashMap::new(),
+            voices: listener.map_or((0, 0), |listener| listener.remember(windows, slices)),
+        });
+    }
+
     /// Takes the next samples, 16 kHz mono; computes when enough windows have come together.
     ///
     /// # Errors
     /// When a network cannot be run.
     pub fn push(&mut self, pcm: &[f32]) -> Result<(), EngineError> {
+        self.feed(pcm)?;
+        while self.due() {
+            self.work();
+        }
+        Ok(())
+    }
+
+    /// Takes the next samples as [`Session::push`] and leaves [`Session::work`] to the caller, as long as it is
+    /// [`Session::due`]: for one who wants to stop in between.
+    ///
+    /// # Errors
+    /// When a network cannot be run.
+    pub fn feed(&mut self, pcm: &[f32]) -> Result<(), EngineError> {
         let before = (self.clock)();
         self.pcm.extend(pcm);
         self.heard += pcm.len() as u64;
         let mut windows = Vec::new();
         if let Some(finder) = &mut self.finder {
-            let mut chances = Vec::new();
-            finder.vad.push(pcm, &mut chances)?;
-            finder.absorb(&chances, &mut windows);
+            finder.push(pcm, &mut windows)?;
         } else {
             let window = (self.window_seconds * 16000.0) as u64;
             while self.heard - self.first >= window * (windows.len() as u64 + 1) {
@@ -208,14 +219,17 @@ impl<'a> Session<'a> {
         self.forget();
         self.found.ledger.spend(Stage::Vad, (self.clock)() - before);
         self.listen(pcm);
+        self.gather();
+        Ok(())
+    }
+
+    /// Whether enough windows have come together.
+    pub fn due(&self) -> bool {
         let enough = match self.pace {
             Pace::Live => 1,
             Pace::Batch => self.batch,
         };
-        while self.transcriber.waiting() >= enough {
-            self.work();
-        }
-        Ok(())
+        self.transcriber.waiting() >= enough
     }
 
     /// The next thing that became known.
@@ -231,15 +245,7 @@ impl<'a> Session<'a> {
         let mut windows = Vec::new();
         let seconds = self.heard as f64 / 16000.0;
         if let Some(finder) = &mut self.finder {
-            let (mut chances, mut spans) = (Vec::new(), Vec::new());
-            finder.vad.finish(&mut chances)?;
-            finder.absorb(&chances, &mut windows);
-            finder.segmenter.finish(seconds, &mut spans);
-            for span in spans {
-                finder.spans.push(span);
-                finder.packer.push(span, &mut windows);
-            }
-            finder.packer.finish(&mut windows);
+            finder.finish(seconds, &mut windows)?;
         } else if self.heard > self.first {
             let start = self.first as f64 / 16000.0;
             windows.push(whole(start, seconds - start));
@@ -255,9 +261,14 @@ impl<'a> Session<'a> {
         self.found
             .ledger
             .spend(Stage::Transcribe, (self.clock)() - before);
-        while let Some(text) = self.transcriber.take() {
-            self.absorb(text);
+        if self.past.is_some() {
+            let records = self.transcriber.news().map(|text| {
+                let place = place(&text.window);
+                Event::Record(Record::Text(place, Text::of(text)).framed())
+            });
+            self.events.extend(records);
         }
+        self.gather();
         more
     }
 
@@ -269,7 +280,7 @@ impl<'a> Session<'a> {
         hook: &mut dyn FnMut(StageResult<'_>),
     ) -> Heard {
         while self.work() {}
-        self.late.run(&mut self.found, self.clock);
+        self.listen_again();
         let mut found = self.found;
         found.duration = self.heard as f64 / 16000.0;
         if let Some(finder) = &self.finder {
@@ -307,6 +318,15 @@ impl<'a> Session<'a> {
                 self.listener = None;
             }
         }
+        if let (Some(listener), Some(past)) = (&self.listener, &mut self.past) {
+            let (windows, slices) = listener.since(past.voices.0, past.voices.1);
+            if !windows.is_empty() {
+                let record = Record::Voices(past.voices, windows.to_vec(), slices.to_vec());
+                past.voices.0 += windows.len();
+                past.voices.1 += slices.len();
+                self.events.push_back(Event::Record(record.framed()));
+            }
+        }
         if let Some(meter) = &mut self.meter {
             meter.push(pcm);
             self.found.curves.push(pcm);
@@ -318,13 +338,15 @@ impl<'a> Session<'a> {
             let at =
                 |seconds: f64| ((seconds * 16000.0).round() as u64).clamp(self.first, self.heard);
             let (from, to) = (at(window.start), at(window.end));
+            let room = (self.window_seconds * 16000.0).round() as usize;
             let pcm = self
                 .pcm
                 .range((from - self.first) as usize..(to - self.first) as usize)
+                .take(room)
                 .copied()
                 .collect();
             let speech = window.spans.iter().map(|s| (s.start, s.end)).collect();
-            self.transcriber.push(AudioWindow {
+            self.transcribe(AudioWindow {
                 start: from as f64 / 16000.0,
                 pcm,
                 speech,
@@ -345,6 +367,42 @@ impl<'a> Session<'a> {
         self.first += extra as u64;
     }
 
+    /// Gives a window to the transcriber, with its text where that is known.
+    fn transcribe(&mut self, window: AudioWindow) {
+        if let Some(past) = &mut self.past
+            && let place = place(&window)
+            && let Some(text) = past.journal.take(place)
+        {
+            let (text, aligned) = text.of_window(window);
+            past.aligned
+                .extend(aligned.map(|segments| (place.0, segments)));
+            self.transcriber.remember(text);
+        } else {
+            self.transcriber.push(window);
+        }
+    }
+
+    /// Takes every text that is ready.
+    fn gather(&mut self) {
+        while let Some(text) = self.transcriber.take() {
+            self.absorb(text);
+        }
+    }
+
+    /// Listens again to the windows that wait for it.
+    fn listen_again(&mut self) {
+        self.late.align(&mut self.found, self.clock);
+        if self.past.is_some() {
+            let found = self.late.windows.iter().filter(|w| w.times == Times::Found);
+            let records = found.map(|late| {
+                let record = Record::Aligned(place(&late.window), late.segments.clone());
+                Event::Record(record.framed())
+            });
+            self.events.extend(records);
+        }
+        self.late.measure(&mut self.found, self.clock);
+    }
+
     fn absorb(&mut self, text: WindowText) {
         if let (Some((code, chance)), false) = (text.language, text.segments.is_empty()) {
             let seconds: f64 = text.segments.iter().map(|s| s.end - s.start).sum();
@@ -360,45 +418,28 @@ impl<'a> Session<'a> {
                 ..segment.clone()
             }));
         }
-        self.late.windows.push((text.window, text.segments));
+        let first = place(&text.window).0;
+        let past = self.past.as_mut();
+        let (segments, times) = match past.and_then(|past| past.aligned.remove(&first)) {
+            Some(segments) => (segments, Times::Known),
+            None => (text.segments, Times::Rough),
+        };
+        self.late.windows.push(LateWindow {
+            window: text.window,
+            segments,
+            times,
+        });
         if self.pace == Pace::Live || self.late.windows.len() >= LATE_WINDOWS {
-            self.late.run(&mut self.found, self.clock);
+            self.listen_again();
         }
         self.events.extend(self.ends.pop_front().map(Event::Done));
     }
 }
 
-impl Finder {
-    fn absorb(&mut self, chances: &[f32], windows: &mut Vec<SpeechWindow>) {
-        let frame = self.vad.frame_seconds();
-        let mut spans: Vec<Span> = Vec::new();
-        for &chance in chances {
-            self.frames += 1;
-            self.segmenter.push(chance, &mut spans);
-            for span in spans.drain(..) {
-                self.waiting = Some(span.end);
-                self.spans.push(span);
-                self.packer.push(span, windows);
-            }
-            if self
-                .waiting
-                .is_some_and(|end| self.frames as f64 * frame - end > self.patience)
-            {
-                self.packer.finish(windows);
-                self.waiting = None;
-            }
-        }
-    }
-}
-
-/// A window that is taken as speech throughout.
-fn whole(start: f64, seconds: f64) -> SpeechWindow {
-    let end = start + seconds;
-    SpeechWindow {
-        start,
-        end,
-        spans: vec![Span { start, end }],
-    }
+/// Where a window lies, to be found again.
+fn place(window: &AudioWindow) -> Place {
+    let first = (window.start * 16000.0).round() as u64;
+    (first, window.pcm.len() as u64)
 }
 
 /// The result of work that has no error of its own; a panic is still caught.

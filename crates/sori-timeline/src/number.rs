@@ -1,4 +1,5 @@
-//! How numbers are written: times to 1 ms, scores to four decimals, never `NaN`.
+//! How numbers are written: times to 1 ms, scores to four decimals, never `NaN`. Formats that are not for people (MessagePack, in
+//! which stage results are kept) take numbers as they are, so that nothing is lost on the way to the document.
 
 use serde::{Serializer, ser::Error};
 
@@ -7,6 +8,9 @@ use serde::{Serializer, ser::Error};
 /// # Errors
 /// When it is not finite: a document with such a time is broken, and JSON could only hold `null`.
 pub(crate) fn seconds<S: Serializer>(value: &f64, out: S) -> Result<S::Ok, S::Error> {
+    if !out.is_human_readable() {
+        return out.serialize_f64(*value);
+    }
     if !value.is_finite() {
         return Err(S::Error::custom("a time is not a finite number of seconds"));
     }
@@ -16,6 +20,9 @@ pub(crate) fn seconds<S: Serializer>(value: &f64, out: S) -> Result<S::Ok, S::Er
 /// Writes a score rounded to four decimals. What is not finite becomes the nearest finite number (0 for `NaN`): a
 /// decoder's log-probability of minus infinity must not cost the whole document.
 pub(crate) fn score<S: Serializer>(value: &f32, out: S) -> Result<S::Ok, S::Error> {
+    if !out.is_human_readable() {
+        return out.serialize_f32(*value);
+    }
     let finite = if value.is_nan() {
         0.0
     } else {

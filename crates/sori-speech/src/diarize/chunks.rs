@@ -84,11 +84,32 @@ impl Window {
         &mut self.voices
     }
 
+    /// Whether masks are of so many frames and voices theirs, with embeddings of so many numbers or none.
+    pub(super) fn fits(&self, frames: usize, dimension: usize) -> bool {
+        let heard = self.runs.iter().fold(0, |all, run| all | run.0);
+        let bit = |voice: &Voice| 1u8.checked_shl(voice.speaker.into()).unwrap_or(0);
+        self.runs
+            .iter()
+            .map(|run| usize::from(run.1))
+            .sum::<usize>()
+            == frames
+            && self.voices.iter().fold(0, |all, voice| all | bit(voice)) == heard
+            && self.voices.len() == heard.count_ones() as usize
+            && self.voices.iter().all(|voice| {
+                [0, frames].contains(&voice.scores.len()) && embeds(&voice.embedding, dimension)
+            })
+    }
+
     /// The mask of each frame.
     pub fn masks(&self) -> impl Iterator<Item = u8> + '_ {
         let runs = self.runs.iter();
         runs.flat_map(|&(mask, frames)| std::iter::repeat_n(mask, usize::from(frames)))
     }
+}
+
+/// Whether this is an embedding of so many numbers, or none.
+pub(super) fn embeds(embedding: &[f32], dimension: usize) -> bool {
+    [0, dimension].contains(&embedding.len()) && embedding.iter().all(|value| value.is_finite())
 }
 
 /// Embeddings of short stretches of sound, one after the other with overlaps.
@@ -150,9 +171,7 @@ impl Chunks {
     /// # Errors
     /// When an embedding has another length, or slices have none.
     pub fn with_slices(mut self, slices: Slices) -> Result<Self, DiarizeError> {
-        let fits = |e: &Vec<f32>| {
-            [0, self.dimension].contains(&e.len()) && e.iter().all(|value| value.is_finite())
-        };
+        let fits = |e: &Vec<f32>| embeds(e, self.dimension);
         let empty = slices.embeddings.is_empty();
         if !slices.embeddings.iter().all(fits) || !empty && slices.step.min(slices.length) == 0 {
             return Err(DiarizeError::Damaged("a slice of another length"));
@@ -167,33 +186,13 @@ impl Chunks {
     }
 
     fn fault(&self) -> Option<&'static str> {
-        let frames = self.grid.frames as usize;
-        let window_fits = |window: &Window| {
-            let heard = window.runs.iter().fold(0, |all, run| all | run.0);
-            window
-                .runs
-                .iter()
-                .map(|run| usize::from(run.1))
-                .sum::<usize>()
-                == frames
-                && window.voices.iter().fold(0, |all, voice| {
-                    all | 1u8.checked_shl(voice.speaker.into()).unwrap_or(0)
-                }) == heard
-                && window.voices.len() == heard.count_ones() as usize
-        };
-        let voice_fits = |voice: &Voice| {
-            [0, frames].contains(&voice.scores.len())
-                && [0, self.dimension].contains(&voice.embedding.len())
-                && voice.embedding.iter().all(|value| value.is_finite())
-        };
+        let fits = |w: &Window| w.fits(self.grid.frames as usize, self.dimension);
         if !self.grid.is_sound() {
             Some("a window or frame of no or of endless length")
         } else if self.windows.len() != self.grid.windows(self.samples) {
             Some("another number of windows than the sound has")
-        } else if !self.windows.iter().all(window_fits) {
-            Some("a window whose masks do not fit its frames or voices")
-        } else if !self.windows.iter().flat_map(Window::voices).all(voice_fits) {
-            Some("a voice with scores or an embedding of another length")
+        } else if !self.windows.iter().all(fits) {
+            Some("a window whose masks, voices, scores or embeddings do not fit each other")
         } else {
             None
         }

@@ -1,9 +1,11 @@
 //! Hearing a recording once, as it comes: windows to masks and embeddings.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 
 use super::{
     Chunks, DiarizeError, Grid, Method, Slices, Window,
+    chunks::embeds,
     embedding::Embedding,
     powerset,
     segmentation::{Heads, Segmentation},
@@ -80,6 +82,8 @@ pub struct Listener<'a> {
     /// Whether slices are of any use.
     sliced: bool,
     slices: Vec<Vec<f32>>,
+    /// The next windows and slices, where they were heard before.
+    known: (VecDeque<Window>, VecDeque<Vec<f32>>),
 }
 
 impl<'a> Listener<'a> {
@@ -124,7 +128,38 @@ impl<'a> Listener<'a> {
             talk: Vec::new(),
             sliced,
             slices: Vec::new(),
+            known: Default::default(),
         })
+    }
+
+    /// Gives the first windows and slices of the recording, as a listener with the same networks and options heard them before
+    /// (see [`Listener::since`]): the networks are not run for these. Whole batches are used up to the first that is damaged;
+    /// returns how many windows and slices that are.
+    pub fn remember(
+        &mut self,
+        mut windows: Vec<Window>,
+        mut slices: Vec<Vec<f32>>,
+    ) -> (usize, usize) {
+        let (frames, dimension) = (
+            self.grid.frames as usize,
+            self.networks.embedding.spec().dimensions,
+        );
+        let whole = windows
+            .iter()
+            .take_while(|w| w.fits(frames, dimension))
+            .count();
+        windows.truncate(whole / BATCH * BATCH);
+        let whole = slices.iter().take_while(|e| embeds(e, dimension)).count();
+        slices.truncate(whole / BLOCK as usize * BLOCK as usize);
+        let counts = (windows.len(), slices.len());
+        self.known = (windows.into(), slices.into());
+        counts
+    }
+
+    /// What was heard behind so many windows and slices.
+    pub fn since(&self, windows: usize, slices: usize) -> (&[Window], &[Vec<f32>]) {
+        let behind = (self.windows.get(windows..), self.slices.get(slices..));
+        (behind.0.unwrap_or_default(), behind.1.unwrap_or_default())
     }
 
     /// Takes the next samples, in -1..1, and listens to all windows they complete. Blocks; computes on the caller's rayon pool.
@@ -177,21 +212,12 @@ impl<'a> Listener<'a> {
 
     /// Listens to the next windows.
     fn listen(&mut self, count: usize) {
-        let (step, length) = (u64::from(self.grid.step), self.grid.window as usize);
         let first = self.windows.len();
-        let start_of = |index: usize| index as u64 * step;
-        let starts = (first..first + count).map(start_of);
-        let sounds: Vec<&[f32]> = starts
-            .map(|start| self.sound(start, start + length as u64))
-            .collect();
-        let scores = self.networks.segmentation.scores(&sounds);
-        let mut heard: Vec<Window> = scores.iter().map(|scores| self.window(scores)).collect();
-        if self.options.mode == Mode::Exact {
-            for (window, sound) in heard.iter_mut().zip(&sounds) {
-                self.embed_exactly(window, sound);
-            }
-        }
-        let next = start_of(first + count);
+        let mut heard = match count == BATCH && self.known.0.len() >= BATCH {
+            true => self.known.0.drain(..BATCH).collect(),
+            false => self.hear(first, count),
+        };
+        let next = (first + count) as u64 * u64::from(self.grid.step);
         for (window, index) in heard.iter().zip(first..) {
             self.note_talk(window, index);
         }
@@ -206,6 +232,22 @@ impl<'a> Listener<'a> {
         let done = (needed.saturating_sub(self.kept_from) as usize).min(self.kept.len());
         self.kept.drain(..done);
         self.kept_from += done as u64;
+    }
+
+    /// Runs the networks over windows.
+    fn hear(&self, first: usize, count: usize) -> Vec<Window> {
+        let starts = (first..first + count).map(|index| index as u64 * u64::from(self.grid.step));
+        let sounds: Vec<&[f32]> = starts
+            .map(|start| self.sound(start, start + u64::from(self.grid.window)))
+            .collect();
+        let scores = self.networks.segmentation.scores(&sounds);
+        let mut heard: Vec<Window> = scores.iter().map(|scores| self.window(scores)).collect();
+        if self.options.mode == Mode::Exact {
+            for (window, sound) in heard.iter_mut().zip(&sounds) {
+                self.embed_exactly(window, sound);
+            }
+        }
+        heard
     }
 
     /// Notes where somebody talks in a window.
@@ -226,6 +268,10 @@ impl<'a> Listener<'a> {
             let count = (whole - first).min(BLOCK);
             if count < BLOCK && !ended {
                 break;
+            }
+            if count == BLOCK && self.known.1.len() >= BLOCK as usize {
+                self.slices.extend(self.known.1.drain(..BLOCK as usize));
+                continue;
             }
             let from = first * SLICE_STEP;
             let length = ((count - 1) * SLICE_STEP + SLICE) as usize;

@@ -54,6 +54,8 @@ pub struct Transcriber<'a> {
     done: BTreeMap<usize, WindowText>,
     pushed: usize,
     taken: usize,
+    /// Windows that became finished and were not yet told of.
+    news: Vec<usize>,
     previous: Vec<u32>,
 }
 
@@ -98,6 +100,7 @@ impl<'a> Transcriber<'a> {
             done: BTreeMap::new(),
             pushed: 0,
             taken: 0,
+            news: Vec::new(),
             previous: Vec::new(),
         })
     }
@@ -106,6 +109,27 @@ impl<'a> Transcriber<'a> {
     pub fn push(&mut self, window: AudioWindow) {
         self.waiting.push_back((self.pushed, window));
         self.pushed += 1;
+    }
+
+    /// Adds a window whose text a transcriber with the same options found before; it takes its place in the order. Where the
+    /// window is told what was said before it and that is not yet known, it is transcribed again.
+    pub fn remember(&mut self, text: WindowText) {
+        if self.options.condition_on_previous {
+            if self.pending() > 0 {
+                return self.push(text.window);
+            }
+            if text.dropped.is_empty() {
+                self.previous = self.text_tokens(&text.tokens);
+            }
+        }
+        self.done.insert(self.pushed, text);
+        self.pushed += 1;
+    }
+
+    /// Texts that were finished since the last call and are not yet taken, in the order in which they were finished.
+    pub fn news(&mut self) -> impl Iterator<Item = &WindowText> {
+        let done = &self.done;
+        self.news.drain(..).filter_map(|id| done.get(&id))
     }
 
     /// Windows that are pushed and not finished.
@@ -121,6 +145,7 @@ impl<'a> Transcriber<'a> {
     /// The next finished window, in the order in which they were pushed.
     pub fn take(&mut self) -> Option<WindowText> {
         let text = self.done.remove(&self.taken)?;
+        self.news.retain(|&id| id != self.taken);
         self.taken += 1;
         Some(text)
     }
@@ -296,6 +321,7 @@ impl<'a> Transcriber<'a> {
             self.previous = text_only;
         }
         result.window = active.window;
+        self.news.push(active.id);
         self.done.insert(active.id, result);
     }
 
