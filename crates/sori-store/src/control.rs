@@ -1,0 +1,181 @@
+//! What people do to jobs: cancel, retry, rerun, remove.
+
+use crate::change::{Note, change};
+use crate::database::{Durability, binds, get};
+use crate::error::{StoreError, StoreErrorKind};
+use crate::id::JobId;
+use crate::job::{Job, JobRow, JobState, find, page};
+use crate::lease::moved;
+use crate::store::Store;
+
+/// What was removed of a job.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Removal {
+    /// Rows of the job, its events, its deliveries and their log; 0 when there was no such job.
+    pub rows: u64,
+}
+
+impl Store {
+    /// Cancels a job and returns its state afterwards: one that waits is cancelled at once, a running one is asked to stop
+    /// ([`Renewal::CancelAsked`](crate::Renewal)), an ended one stays as it is. None when there is no such job.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn cancel(&self, id: &JobId, now_ms: i64) -> Result<Option<JobState>, StoreError> {
+        let cancelled = || async {
+            let mut tx = self.database.write(Durability::Full).await?;
+            let Some(before) = find(&mut tx, id).await? else {
+                return Ok(None);
+            };
+            let state = before.job.state;
+            if state.is_terminal() || before.job.cancel_asked {
+                return Ok(Some(state));
+            }
+            let (after, kind) = if state == JobState::Running {
+                let mut after = before.clone();
+                after.job.cancel_asked = true;
+                (after, "cancel_asked")
+            } else {
+                let after = moved(&before, JobState::Cancelled, now_ms);
+                (after, JobState::Cancelled.name())
+            };
+            let note = Note {
+                kind,
+                message: None,
+            };
+            change(&mut tx, &before, &after, note, now_ms).await?;
+            tx.commit().await?;
+            Ok(Some(after.job.state))
+        };
+        self.database.retrying(cancelled).await
+    }
+
+    /// Queues a failed or cancelled job again, with nothing counted against it, and returns it. None when there is no such job.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::Conflict`] when it is in another state.
+    pub async fn retry(&self, id: &JobId, now_ms: i64) -> Result<Option<Job>, StoreError> {
+        let from = [JobState::Failed, JobState::Cancelled];
+        let again = |_: &mut JobRow| ();
+        self.database
+            .retrying(|| self.queue_again(id, from, again, now_ms))
+            .await
+    }
+
+    /// Queues a done or partial job again with another request, from 0 percent, and returns it. None when there is no such job.
+    /// The fingerprint stays that of the request it was accepted with.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::Conflict`] when it is in another state.
+    pub async fn rerun(
+        &self,
+        id: &JobId,
+        request: String,
+        now_ms: i64,
+    ) -> Result<Option<Job>, StoreError> {
+        let from = [JobState::Done, JobState::Partial];
+        let again = |row: &mut JobRow| {
+            row.job.request.clone_from(&request);
+            row.job.progress = 0;
+        };
+        self.database
+            .retrying(|| self.queue_again(id, from, again, now_ms))
+            .await
+    }
+
+    async fn queue_again(
+        &self,
+        id: &JobId,
+        from: [JobState; 2],
+        also: impl Fn(&mut JobRow),
+        now_ms: i64,
+    ) -> Result<Option<Job>, StoreError> {
+        let mut tx = self.database.write(Durability::Full).await?;
+        let Some(before) = find(&mut tx, id).await? else {
+            return Ok(None);
+        };
+        if !from.contains(&before.job.state) {
+            let [one, other] = from.map(JobState::name);
+            return Err(state_conflict(
+                &before.job,
+                &format!("it must be {one} or {other}"),
+            ));
+        }
+        let mut after = moved(&before, JobState::Queued, now_ms);
+        after.job.failures = 0;
+        after.job.losses = 0;
+        after.job.error = None;
+        after.job.stage = None;
+        after.job.due_ms = now_ms;
+        also(&mut after);
+        let note = Note {
+            kind: after.job.state.name(),
+            message: None,
+        };
+        change(&mut tx, &before, &after, note, now_ms).await?;
+        tx.commit().await?;
+        Ok(Some(after.job))
+    }
+
+    /// Removes an ended job with its events, deliveries and their log, all or nothing. Its blobs are removed by
+    /// [`Blobs::remove_prefix`](crate::Blobs::remove_prefix), best before, so that nothing is left without a name.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::Conflict`] when it has not ended.
+    pub async fn remove(&self, id: &JobId) -> Result<Removal, StoreError> {
+        let removed = || async {
+            let mut tx = self.database.write(Durability::Full).await?;
+            let Some(before) = find(&mut tx, id).await? else {
+                return Ok(Removal::default());
+            };
+            if !before.job.state.is_terminal() {
+                return Err(state_conflict(&before.job, "cancel it first"));
+            }
+            let mut rows = 0;
+            for sql in [
+                "DELETE FROM sori_delivery_attempts WHERE job = ?",
+                "DELETE FROM sori_deliveries WHERE job = ?",
+                "DELETE FROM sori_events WHERE job = ?",
+            ] {
+                rows += tx.run(sql, binds![id.as_str()]).await?;
+            }
+            let sql = "DELETE FROM sori_jobs WHERE id = ? AND seq = ?";
+            let gone = tx.run(sql, binds![id.as_str(), before.seq]).await?;
+            if gone == 0 {
+                return Err(StoreError::new(
+                    StoreErrorKind::Busy,
+                    "it was changed meanwhile",
+                ));
+            }
+            tx.commit().await?;
+            Ok(Removal { rows: rows + gone })
+        };
+        self.database.retrying(removed).await
+    }
+
+    /// Returns jobs that ended at least `keep_ms` before `now_ms`, the oldest first, at most `limit`.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn expired(
+        &self,
+        now_ms: i64,
+        keep_ms: i64,
+        limit: u32,
+    ) -> Result<Vec<JobId>, StoreError> {
+        let mut session = self.database.read().await?;
+        let values = binds![now_ms.saturating_sub(keep_ms), page(limit)];
+        let rows = session.rows(EXPIRED, values).await?;
+        rows.iter()
+            .map(|row| JobId::parse(&get::<String>(row, "id")?))
+            .collect()
+    }
+}
+
+pub(crate) const EXPIRED: &str =
+    "SELECT id FROM sori_jobs WHERE finished_ms <= ? ORDER BY finished_ms LIMIT ?";
+
+fn state_conflict(job: &Job, remedy: &str) -> StoreError {
+    let message = format!("job {} is {}: {remedy}", job.id, job.state.name());
+    StoreError::new(StoreErrorKind::Conflict, message)
+}
