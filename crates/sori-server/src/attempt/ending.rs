@@ -1,0 +1,178 @@
+//! The end of an attempt: results kept, the store told, numbers counted.
+
+use std::time::Duration;
+
+use sori_store::{Ending, Job, Renewal};
+
+use super::{Attempt, Outcome, Stop, result_key};
+use crate::app::lock;
+use crate::dispatch::{LEASE_MS, Slot, again, for_good};
+use crate::metrics::{Reason, StageLabel, State};
+use crate::request::{Request, Work};
+use crate::work::{DOCUMENT, HEARD, PAGE, StageSeconds};
+
+impl Attempt<'_> {
+    /// Keeps the results and ends the attempt in the store.
+    pub(super) async fn settle(&self, slot: &mut Slot, outcome: Outcome) {
+        let (app, id) = (self.app, &self.lease.job.id);
+        let ending = match (self.why.get(), outcome) {
+            (Some(Stop::Lost), _) => {
+                slot.end(app).await;
+                tracing::warn!(job = %id, "another has this job now");
+                return;
+            }
+            (
+                _,
+                Outcome::Done {
+                    partial,
+                    duration,
+                    stages,
+                    warnings,
+                },
+            ) => self.keep(partial, duration, &stages, &warnings).await,
+            (Some(Stop::Drained), _) => Ending::Released,
+            (Some(Stop::TooLong), _) => {
+                for_good("timeout", "it took longer than workers.job_seconds allows")
+            }
+            (_, Outcome::Ended(ending)) => ending,
+            (Some(Stop::Cancelled), Outcome::Lost(_)) => Ending::Cancelled,
+            (None, Outcome::Lost(how)) => {
+                tracing::error!(job = %id, how, "the worker of this job is lost");
+                return self.lose().await;
+            }
+        };
+        if let Ending::Failed { error, .. } = &ending {
+            tracing::warn!(job = %id, kind = error.kind, message = error.message, "failed");
+        }
+        if matches!(
+            &ending,
+            Ending::Failed {
+                retry: sori_store::Retry::Later,
+                ..
+            }
+        ) {
+            let reason = "failure".to_owned();
+            app.metrics.retries.get_or_create(&Reason { reason }).inc();
+        }
+        // The end of a job is not given up for a database that is away for a moment: the lease holds as long as this process
+        // tries, and is another's after that.
+        loop {
+            match app
+                .store
+                .finish(self.lease, ending.clone(), app.clock.now_ms())
+                .await
+            {
+                Ok(_) => break,
+                Err(error) => {
+                    tracing::error!(%error, job = %id, "the end of this job is not kept yet")
+                }
+            }
+            match app
+                .store
+                .renew(self.lease, LEASE_MS, app.clock.now_ms())
+                .await
+            {
+                Ok(Renewal::Lost) => return,
+                _ => tokio::time::sleep(Duration::from_secs(1)).await,
+            }
+        }
+        self.ended().await;
+    }
+
+    /// Counts a lost worker against the job: its lease runs out now.
+    async fn lose(&self) {
+        let (app, now) = (self.app, self.app.clock.now_ms());
+        let reason = "lost_worker".to_owned();
+        app.metrics.retries.get_or_create(&Reason { reason }).inc();
+        let lost = async {
+            app.store.renew(self.lease, 0, now).await?;
+            app.reap(now + 1).await
+        };
+        if let Err(error) = lost.await {
+            tracing::error!(%error, "the lease runs out by itself");
+        }
+        self.ended().await;
+    }
+
+    /// What is done when the state has changed: nothing left of a job that has ended but its result, tidings, numbers.
+    async fn ended(&self) {
+        let (app, id) = (self.app, &self.lease.job.id);
+        let job = app.store.job(id).await.ok().flatten();
+        let job = job.filter(|job| job.state.is_terminal());
+        if let Some(job) = &job {
+            self.app.after_end(job).await;
+        }
+        app.changed(id);
+        app.outbox.notify_one();
+        let Some(job) = job else {
+            return;
+        };
+        let state = job.state.name().to_owned();
+        app.metrics.jobs.get_or_create(&State { state }).inc();
+        if let (Some(owner), Some(seconds)) = (&job.owner, job.duration_seconds) {
+            lock(&app.limits).add_audio(owner, seconds, app.clock.now_ms());
+        }
+        let took = (app.clock.now_ms() - job.created_ms) as f64 / 1e3;
+        app.metrics.job_duration.observe(took);
+        tracing::info!(job = %id, state = job.state.name(), seconds = took, "ended");
+    }
+
+    /// Moves what the worker wrote to where results are kept.
+    async fn keep(
+        &self,
+        partial: bool,
+        duration: f64,
+        stages: &[StageSeconds],
+        warnings: &[String],
+    ) -> Ending {
+        let id = &self.lease.job.id;
+        let folder = self.app.folder(id);
+        if work_of(&self.lease.job) == Work::Enroll
+            && let Err(ending) = self.app.remember(&self.lease.job, &folder).await
+        {
+            return ending;
+        }
+        for name in [DOCUMENT, PAGE, HEARD] {
+            let path = folder.join(name);
+            if !path.exists() {
+                continue;
+            }
+            if let Err(error) = self.app.blobs.put_file(&result_key(id, name), &path).await {
+                return again("internal", format!("the result is not kept: {error}"));
+            }
+        }
+        let metrics = &self.app.metrics;
+        let mut total = 0.0;
+        for StageSeconds { stage, seconds } in stages {
+            let label = StageLabel {
+                stage: stage.clone(),
+            };
+            metrics
+                .stage_duration
+                .get_or_create(&label)
+                .observe(*seconds);
+            tracing::info!(stage, seconds, "stage");
+            total += seconds;
+        }
+        if duration > 0.0 {
+            metrics.real_time_factor.observe(total / duration);
+            metrics.audio_seconds.inc_by(duration);
+        }
+        match partial {
+            false => Ending::Done { duration },
+            true => Ending::Partial {
+                duration,
+                error: sori_store::JobError {
+                    kind: "stage".to_owned(),
+                    message: warnings.join("; "),
+                },
+            },
+        }
+    }
+}
+
+/// What a job is to do.
+fn work_of(job: &Job) -> Work {
+    let request = serde_json::from_str::<Request>(&job.request);
+    request.map(|request| request.work).unwrap_or_default()
+}

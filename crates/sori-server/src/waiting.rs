@@ -1,0 +1,112 @@
+//! Requests that wait for their job, and cancel it when they are given up.
+
+use std::time::Duration;
+
+use sori_store::{Job, JobId};
+
+use crate::app::App;
+use crate::keys::Caller;
+use crate::submit::{Submission, Submitted};
+use crate::{ApiError, ErrorKind};
+
+/// A request that waits for a job. Dropped before the job's end, which is what happens when the client hangs up, it cancels the
+/// job, unless that was there before or has a callback: then others wait for it.
+pub struct Waiting {
+    app: App,
+    id: JobId,
+    alone: bool,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if !self.alone {
+            return;
+        }
+        let (app, id) = (self.app.clone(), self.id.clone());
+        tokio::spawn(async move {
+            if let Err(error) = app.cancel(&id).await {
+                tracing::error!(job = %id, error = error.message(), "nobody waits for this job, and it goes on");
+            }
+        });
+    }
+}
+
+impl Waiting {
+    /// The job.
+    pub fn id(&self) -> &JobId {
+        &self.id
+    }
+
+    /// The job once it has ended and has a result, be it of before a rerun; nothing until then.
+    ///
+    /// # Errors
+    /// When the job has failed or was cancelled without a result, in words for whoever asked for it.
+    pub async fn look(&mut self) -> Result<Option<Job>, ApiError> {
+        let job = self.app.job(self.id.as_str()).await?;
+        if !job.state.is_terminal() {
+            return Ok(None);
+        }
+        self.alone = false;
+        match job.result {
+            Some(_) => Ok(Some(job)),
+            None => Err(failure(&job)),
+        }
+    }
+
+    /// Waits for the end of the job.
+    ///
+    /// # Errors
+    /// As [`Waiting::look`], and when it takes longer than a request may wait.
+    pub async fn end(mut self) -> Result<Job, ApiError> {
+        let most = Duration::from_secs(self.app.config.limits.wait_seconds);
+        self.app.wait(&self.id, most).await?;
+        self.look().await?.ok_or_else(|| too_long(&self.app))
+    }
+}
+
+/// What a request is told that has waited for long enough.
+pub fn too_long(app: &App) -> ApiError {
+    let message = format!(
+        "the job takes longer than requests wait ({} s, limits.wait_seconds); ask for it with /v1/jobs",
+        app.config.limits.wait_seconds
+    );
+    ApiError::new(ErrorKind::Timeout, message)
+}
+
+impl App {
+    /// Submits a job that the request will wait for.
+    ///
+    /// # Errors
+    /// As [`App::submit`].
+    pub async fn submit_and_wait(
+        &self,
+        caller: &Caller,
+        submission: Submission,
+    ) -> Result<Waiting, ApiError> {
+        let told = submission.callback.is_some();
+        let submitted = self.submit(caller, submission).await?;
+        Ok(Waiting {
+            app: self.clone(),
+            id: submitted.job().id.clone(),
+            alone: !told && matches!(submitted, Submitted::New(_)),
+        })
+    }
+}
+
+/// Why a job has no result.
+pub(crate) fn failure(job: &Job) -> ApiError {
+    let Some(error) = &job.error else {
+        return ApiError::new(ErrorKind::Conflict, "the job was cancelled");
+    };
+    let kind = match error.kind.as_str() {
+        "input" | "options" => ErrorKind::Invalid,
+        "model" => ErrorKind::Unavailable,
+        "timeout" => ErrorKind::Timeout,
+        _ => ErrorKind::Internal,
+    };
+    let failure = ApiError::new(kind, error.message.clone());
+    match error.kind.as_str() {
+        "input" => failure.about("file"),
+        _ => failure,
+    }
+}
