@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use sori_media::{AudioOptions, AudioReader};
 use sori_speech::diarize::{ClusterOptions, ListenOptions, Listener, Method, cluster};
-use sori_speech::profile::{Calibration, Clip, Enrolment, Gates, Quality, enroll};
+use sori_speech::profile::{Calibration, Clip, Enrolment, Gates, Profile, Quality, enroll};
 
 use crate::hear::{expand, in_pool};
 use crate::networks::{ModelsFolder, NetworkArguments, VoiceNetworks};
@@ -67,20 +67,10 @@ pub fn run(command: &EnrollCommand, cancel: &AtomicBool) -> Result<()> {
         let networks = command.networks.load(&command.models.root())?;
         let mut clips = Vec::new();
         for file in &files {
-            if cancel.load(Ordering::SeqCst) {
-                bail!("interrupted");
-            }
-            clips.push(listen(file, &networks, cancel).with_context(|| file.clone())?);
+            let heard = listen(Path::new(file), &AudioOptions::default(), &networks, cancel);
+            clips.push(heard.with_context(|| file.clone())?.clip);
         }
-        let enrolment = Enrolment {
-            model: networks.embedder().clone(),
-            gates: Gates::default(),
-            calibration: Calibration::of(networks.embedder().known()),
-        };
-        let profile = enroll(&command.name, &clips, &enrolment).map_err(|refusals| {
-            let reasons: Vec<_> = refusals.iter().map(|r| format!("\n  {r}")).collect();
-            anyhow::anyhow!("{} is not enrolled:{}", command.name, reasons.concat())
-        })?;
+        let profile = remember(&command.name, &clips, &networks, Gates::default())?;
         voices.put(&profile)?;
         println!(
             "{} is remembered: {:.0} s of speech in {} recordings",
@@ -90,9 +80,46 @@ pub fn run(command: &EnrollCommand, cancel: &AtomicBool) -> Result<()> {
     })
 }
 
+/// The voice of a person's recordings.
+///
+/// # Errors
+/// When they are not good enough: why, and what to do.
+pub fn remember(
+    name: &str,
+    clips: &[Clip],
+    networks: &VoiceNetworks,
+    gates: Gates,
+) -> Result<Profile> {
+    let enrolment = Enrolment {
+        model: networks.embedder().clone(),
+        gates,
+        calibration: Calibration::of(networks.embedder().known()),
+    };
+    enroll(name, clips, &enrolment).map_err(|refusals| {
+        let reasons: Vec<_> = refusals.iter().map(|r| format!("\n  {r}")).collect();
+        anyhow::anyhow!("{name} is not enrolled:{}", reasons.concat())
+    })
+}
+
+/// A recording of one person.
+pub struct Listened {
+    /// What it says of the voice.
+    pub clip: Clip,
+    /// Its length in seconds.
+    pub seconds: f64,
+}
+
 /// What a recording says of the one voice in it.
-fn listen(file: &str, networks: &VoiceNetworks, cancel: &AtomicBool) -> Result<Clip> {
-    let mut reader = AudioReader::open(Path::new(file), &AudioOptions::default())?;
+///
+/// # Errors
+/// When it cannot be read, is too long, nobody or more than one person speaks in it, or the flag says stop.
+pub fn listen(
+    path: &Path,
+    audio: &AudioOptions,
+    networks: &VoiceNetworks,
+    cancel: &AtomicBool,
+) -> Result<Listened> {
+    let mut reader = AudioReader::open(path, audio)?;
     let mut listener = Listener::new(networks.networks(), ListenOptions::default())?;
     let mut pcm: Vec<f32> = Vec::new();
     while let Some(block) = reader.next_block()? {
@@ -134,8 +161,11 @@ fn listen(file: &str, networks: &VoiceNetworks, cancel: &AtomicBool) -> Result<C
         .collect();
     let together: f64 = found.turns.iter().map(|t| t.end - t.start).sum::<f64>() - all;
     let overlap = (together / all.max(1e-9)) as f32;
-    Ok(Clip {
-        embedding: found.centroids[main].clone(),
-        quality: Quality::measure(&pcm, &speech, overlap),
+    Ok(Listened {
+        clip: Clip {
+            embedding: found.centroids[main].clone(),
+            quality: Quality::measure(&pcm, &speech, overlap),
+        },
+        seconds: pcm.len() as f64 / 16_000.0,
     })
 }

@@ -86,17 +86,10 @@ impl Hearing<'_> {
         sessions: Vec<Session>,
         hook: Hook<'_>,
     ) -> Vec<(String, Heard)> {
-        let warnings: Vec<String> = reader.warnings().iter().map(ToString::to_string).collect();
+        let (source, warnings) = told(reader);
         for warning in &warnings {
             eprintln!("warning: {file}: {warning}");
         }
-        let info = reader.info();
-        let source = SourceInfo {
-            container: info.container.clone(),
-            codec: info.codec.clone(),
-            sample_rate: info.source_rate,
-            channels: info.channels as u16,
-        };
         let several = sessions.len() > 1;
         sessions
             .into_iter()
@@ -129,11 +122,24 @@ impl Hearing<'_> {
                     // A closed pipe (`| head`) is the reader's choice, not an error.
                     let _ = writeln!(stdout(), "{line}");
                 }),
-                Event::Segment(_) => {}
+                Event::Segment(_) | Event::Record(_) => {}
                 Event::Done(seconds) => progress.reached(seconds),
             }
         }
     }
+}
+
+/// What a recording was, and what its reader put up with so far.
+pub fn told(reader: &AudioReader) -> (SourceInfo, Vec<String>) {
+    let info = reader.info();
+    let source = SourceInfo {
+        container: info.container.clone(),
+        codec: info.codec.clone(),
+        sample_rate: info.source_rate,
+        channels: info.channels as u16,
+    };
+    let warnings = reader.warnings().iter().map(ToString::to_string);
+    (source, warnings.collect())
 }
 
 /// Runs `work` in a pool of so many threads; of all cores if that is not given.

@@ -6,14 +6,19 @@ mod doctor;
 mod enroll;
 mod eval;
 mod hear;
+mod jobs;
+mod keys;
+mod log;
 mod models;
 mod networks;
 mod outcome;
 mod output;
 mod progress;
+mod serve;
 mod starter;
 mod transcribe;
 mod voices;
+mod work;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -34,6 +39,7 @@ Examples:
   sori transcribe interview.mp4                     print the words with their times
   sori transcribe *.mp3 --format srt,json           write subtitles and the full document
   sori eval --ref truth.stm --hyp interview.json    how far a result is from the truth
+  sori serve                                        jobs over HTTP for a team, OpenAI's API among them
   sori models pull base                             install a model for real recordings
   sori doctor                                       what this machine offers
 
@@ -58,12 +64,21 @@ enum Command {
     Enroll(enroll::EnrollCommand),
     /// List, rename, merge or delete remembered voices
     Voices(voices::VoicesCommand),
+    /// Serve jobs over HTTP
+    Serve(Box<serve::ServeCommand>),
+    /// Show, cancel and retry the service's jobs
+    Jobs(jobs::JobsCommand),
+    /// Make, list and revoke the keys of the service
+    Keys(keys::KeysCommand),
     Models(models::ModelsCommand),
     Eval(eval::EvalCommand),
     /// Show what this machine offers and what is installed
     Doctor(doctor::DoctorCommand),
     /// Measure speed and memory on this machine
     Bench(bench::BenchCommand),
+    /// Do jobs for a server, which gives them over stdin
+    #[command(hide = true)]
+    Work(work::WorkCommand),
 }
 
 /// The folder below that of the models where packed weights are kept.
@@ -96,6 +111,9 @@ fn main() -> ExitCode {
         Command::Transcribe(command) => transcribe::run(command, &cancel),
         Command::Enroll(command) => enroll::run(command, &cancel).map(done),
         Command::Voices(command) => voices::run(command).map(done),
+        Command::Serve(command) => return served(serve::run(command, &cancel)),
+        Command::Jobs(command) => jobs::run(command).map(done),
+        Command::Keys(command) => keys::run(command).map(done),
         Command::Models(command) => models::run(command, &cancel).map(done),
         Command::Eval(command) => eval::run(command).map(|all| match all {
             true => Outcome::Done,
@@ -103,7 +121,24 @@ fn main() -> ExitCode {
         }),
         Command::Doctor(command) => doctor::run(command).map(done),
         Command::Bench(command) => bench::run(command, &cancel).map(done),
+        Command::Work(command) => work::run(command).map(done),
     };
+    end(result, &cancel)
+}
+
+/// The exit status of the service: being stopped is what it waits for.
+fn served(result: anyhow::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("error: {e:#}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+/// The exit status of a command.
+fn end(result: anyhow::Result<Outcome>, cancel: &AtomicBool) -> ExitCode {
     match result {
         _ if cancel.load(Ordering::SeqCst) => {
             eprintln!("interrupted");

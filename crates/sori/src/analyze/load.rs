@@ -38,17 +38,23 @@ impl Ears {
         })
     }
 
-    /// The models of a session with these among them.
-    pub fn add<'a>(&'a self, models: Models<'a>) -> Models<'a> {
+    /// The networks that tell voices apart, unless the command that they were loaded for wanted no speakers.
+    pub fn voices(&self) -> Option<&VoiceNetworks> {
+        self.voices.as_ref()
+    }
+
+    /// The models of a session with these among them, voices only where the command wants speakers.
+    pub fn add<'a>(&'a self, models: Models<'a>, command: &AnalyzeCommand) -> Models<'a> {
         let mut versions: BTreeMap<_, _> = models.versions;
-        if let Some(voices) = &self.voices {
+        let voices = self.voices.as_ref().filter(|_| !command.no_speakers);
+        if let Some(voices) = voices {
             versions.extend(voices.versions.clone());
         }
         if let Some((_, version)) = &self.aligner {
             versions.insert("align".to_owned(), version.clone());
         }
         Models {
-            voices: self.voices.as_ref().map(VoiceNetworks::voices),
+            voices: voices.map(VoiceNetworks::voices),
             aligner: self.aligner.as_ref().map(|(aligner, _)| aligner),
             versions,
             ..models

@@ -2,23 +2,23 @@
 
 mod arguments;
 mod load;
-mod page;
+pub mod page;
+mod speakers;
 mod summary;
 
 use std::fs::File;
 use std::io::BufReader;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use sori_engine::{DocumentOptions, Heard, Known, Models, StageResult};
+use sori_engine::{Heard, Models, SessionOptions, StageResult};
 use sori_speech::acoustics;
-use sori_speech::diarize::{ClusterOptions, Mode, Plda};
-use sori_speech::profile::{Calibration, EmbedderId, Profile};
+use sori_speech::diarize::Mode;
 use sori_timeline::export::{ExportOptions, Format};
 
 pub use arguments::AnalyzeCommand;
-use load::Ears;
+pub use load::Ears;
+pub use speakers::Speakers;
 
 use crate::hear::{Hearing, expand, in_pool};
 use crate::outcome::Outcome;
@@ -45,14 +45,13 @@ pub fn run(command: &AnalyzeCommand, cancel: &AtomicBool) -> Result<Outcome> {
             command,
             formats,
             output,
-            voices: match command.no_names {
-                true => Vec::new(),
-                false => Voices::new(&command.voices).all()?,
-            },
-            plda: match command.no_speakers {
-                true => None,
-                false => load::plda(&command.transcribe.models.root(), command.clustering)?,
-            },
+            speakers: Speakers::new(
+                command,
+                match command.no_names {
+                    true => Vec::new(),
+                    false => Voices::new(&command.voices).all()?,
+                },
+            )?,
         };
         if command.rerun.is_some() {
             return Ok(each(&files, cancel, |file| work.again(file)));
@@ -63,13 +62,7 @@ pub fn run(command: &AnalyzeCommand, cancel: &AtomicBool) -> Result<Outcome> {
             .options()?
             .validate(loaded.whisper.spec())?;
         let ears = Ears::load(command)?;
-        let mut session = command.transcribe.session()?;
-        session.listen.mode = match command.exact {
-            true => Mode::Exact,
-            false => Mode::Fast,
-        };
-        session.features = features(command)?;
-        session.keep_frames = command.frames;
+        let session = session(command)?;
         let hearing = Hearing {
             audio: command.transcribe.audio(),
             session,
@@ -78,7 +71,7 @@ pub fn run(command: &AnalyzeCommand, cancel: &AtomicBool) -> Result<Outcome> {
             cancel,
         };
         Ok(each(&files, cancel, |file| {
-            work.first(file, &hearing, &|| ears.add(loaded.models()))
+            work.first(file, &hearing, &|| ears.add(loaded.models(), command))
         }))
     })
 }
@@ -109,6 +102,21 @@ fn formats(command: &AnalyzeCommand) -> Result<Vec<Format>> {
     }
 }
 
+/// The options of a session.
+///
+/// # Errors
+/// When one of them has no meaning.
+pub fn session(command: &AnalyzeCommand) -> Result<SessionOptions> {
+    let mut session = command.transcribe.session()?;
+    session.listen.mode = match command.exact {
+        true => Mode::Exact,
+        false => Mode::Fast,
+    };
+    session.features = features(command)?;
+    session.keep_frames = command.frames;
+    Ok(session)
+}
+
 fn features(command: &AnalyzeCommand) -> Result<Option<acoustics::Features>> {
     if command.features == ["none"] {
         if command.frames {
@@ -124,8 +132,7 @@ struct Work<'a> {
     command: &'a AnalyzeCommand,
     formats: Vec<Format>,
     output: Output<'a>,
-    voices: Vec<Profile>,
-    plda: Option<Plda>,
+    speakers: Speakers<'a>,
 }
 
 impl Work<'_> {
@@ -196,29 +203,13 @@ impl Work<'_> {
 
     /// Makes a document and writes it in every format.
     fn write(&self, file: &str, suffix: &str, heard: &Heard) -> Result<Outcome> {
-        let started = Instant::now();
-        let profiles = self.voices_by(heard.embedder());
-        let known = heard.embedder().map(|model| Known {
-            model,
-            profiles: &profiles,
-            calibration: Calibration::of(model.known()),
-        });
-        let method = load::method(heard, self.command.clustering, self.plda.as_ref())?;
-        let speakers = method.map(|method| ClusterOptions {
-            speakers: self.command.speakers,
-            min_speakers: self.command.min_speakers,
-            max_speakers: self.command.max_speakers,
-            ..ClusterOptions::new(method)
-        });
-        let options = DocumentOptions {
-            speakers,
-            known,
-            clock: &|| started.elapsed().as_secs_f64(),
-        };
+        if let Some(note) = self.speakers.note(heard) {
+            eprintln!("note: {note}");
+        }
         let mut dumped = Ok(());
-        let document = heard.document(&options, &mut |stage| {
+        let document = self.speakers.document(heard, &mut |stage| {
             self.dump(file, suffix, stage, &mut dumped);
-        });
+        })?;
         dumped?;
         for failure in &document.metadata.failures {
             eprintln!(
@@ -230,7 +221,7 @@ impl Work<'_> {
         let export = ExportOptions {
             recording: name(file, suffix),
             cues: self.command.transcribe.cues(),
-            page: page::media(file, &page, heard)?,
+            page: page::media((file, file), &page, heard)?,
         };
         for format in &self.formats {
             let ending = format!("{suffix}.{}", format.extension());
@@ -243,23 +234,6 @@ impl Work<'_> {
             true => Outcome::Partial,
             false => Outcome::Done,
         })
-    }
-
-    /// The remembered voices that can be compared with those of a recording.
-    fn voices_by(&self, embedder: Option<&EmbedderId>) -> Vec<Profile> {
-        let (fit, other): (Vec<Profile>, Vec<Profile>) = self
-            .voices
-            .iter()
-            .cloned()
-            .partition(|v| Some(&v.model) == embedder);
-        if embedder.is_some() && !other.is_empty() {
-            let names: Vec<_> = other.iter().map(|v| v.name.as_str()).collect();
-            eprintln!(
-                "note: {} cannot be recognised, for another network heard them: enroll them again",
-                names.join(", ")
-            );
-        }
-        fit
     }
 
     /// Writes the result of a stage, if that is asked for and none failed `before`.

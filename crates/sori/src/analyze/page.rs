@@ -1,5 +1,6 @@
 //! The page of a document: its sound and its curves.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
@@ -24,12 +25,13 @@ const PLAYED: [(&str, &str); 11] = [
     ("mka", "audio/webm"),
 ];
 
-/// What the page of a recording, which will stand at `page`, plays and draws.
+/// What the page of a recording, which will stand at `page`, plays and draws; `name` is the recording's title and says by its
+/// ending what it is.
 ///
 /// # Errors
 /// When the recording cannot be read again.
-pub fn media(file: &str, page: &Path, heard: &Heard) -> Result<PageMedia> {
-    let path = Path::new(file);
+pub fn media((file, name): (&str, &str), page: &Path, heard: &Heard) -> Result<PageMedia> {
+    let name = Path::new(name);
     let curves = &heard.curves;
     let finite = |values: &[f32]| {
         values
@@ -37,10 +39,10 @@ pub fn media(file: &str, page: &Path, heard: &Heard) -> Result<PageMedia> {
             .map(|&v| v.is_finite().then_some(v))
             .collect::<Vec<_>>()
     };
-    let title = path.file_name().map(|name| name.to_string_lossy());
+    let title = name.file_name().map(|name| name.to_string_lossy());
     Ok(PageMedia {
         title: title.map_or_else(|| file.to_owned(), |name| name.into_owned()),
-        audio: audio(path, page)?,
+        audio: audio(Path::new(file), name.extension(), page)?,
         curves: (!curves.peaks.is_empty()).then(|| Curves {
             hop_seconds: 1.0 / CURVE_RATE as f64,
             peaks: curves.peaks.clone(),
@@ -51,8 +53,8 @@ pub fn media(file: &str, page: &Path, heard: &Heard) -> Result<PageMedia> {
 }
 
 /// Where the page takes its sound from: itself, or the recording's own file; nowhere if browsers cannot play that.
-fn audio(path: &Path, page: &Path) -> Result<AudioSource> {
-    let ending = path.extension().unwrap_or_default().to_string_lossy();
+fn audio(path: &Path, ending: Option<&OsStr>, page: &Path) -> Result<AudioSource> {
+    let ending = ending.unwrap_or_default().to_string_lossy();
     let played = PLAYED
         .iter()
         .find(|(known, _)| known.eq_ignore_ascii_case(&ending));
@@ -127,7 +129,7 @@ mod tests {
             ("absent.wav", AudioSource::None),
         ] {
             assert_eq!(
-                audio(&at(name), &page).expect("readable"),
+                audio(&at(name), at(name).extension(), &page).expect("readable"),
                 expected,
                 "{name}"
             );

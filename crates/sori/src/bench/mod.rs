@@ -1,11 +1,12 @@
 //! `sori bench`: speed and memory on this machine. `asr` measures the recogniser, with weights made from a seed; `growth` how
-//! its cost grows; `speakers` diarization; `analyze` the whole; `kernels` the kernels.
+//! its cost grows; `speakers` diarization; `analyze` the whole; `serve` the service; `kernels` the kernels.
 
 mod analyze;
 mod asr;
 mod chart;
 mod growth;
 mod kernels;
+mod serve;
 mod speakers;
 
 use std::sync::atomic::AtomicBool;
@@ -31,6 +32,8 @@ enum What {
     Analyze(analyze::AnalyzeArguments),
     /// Diarization: errors on mixed conversations, speed, memory
     Speakers(speakers::SpeakerArguments),
+    /// The service: time to accept, a long queue, many uploads, a job beside the bare command
+    Serve(serve::ServeArguments),
     /// Kernels: each beside the fastest rate at which the CPU can multiply
     Kernels(kernels::KernelArguments),
 }
@@ -45,6 +48,7 @@ pub fn run(command: &BenchCommand, cancel: &AtomicBool) -> Result<()> {
         What::Growth(arguments) => growth::run(arguments, cancel),
         What::Analyze(arguments) => analyze::run(arguments, cancel),
         What::Speakers(arguments) => speakers::run(arguments, cancel),
+        What::Serve(arguments) => serve::run(arguments, cancel),
         What::Kernels(arguments) => kernels::run(arguments),
     }
 }

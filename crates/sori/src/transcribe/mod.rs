@@ -11,7 +11,7 @@ use sori_engine::DocumentOptions;
 use sori_timeline::export::ExportOptions;
 
 pub use arguments::TranscribeCommand;
-pub use load::{installed, load};
+pub use load::{Loaded, installed, load};
 
 use crate::hear::{Hearing, expand, in_pool};
 use crate::outcome::Outcome;
