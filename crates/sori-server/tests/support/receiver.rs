@@ -55,9 +55,15 @@ impl Receiver {
                     line.clear();
                 }
                 let length = headers.iter().find(|(n, _)| n == "content-length");
-                let length = length.map_or(0, |(_, v)| v.parse().expect("a length"));
+                let length = length.and_then(|(_, v)| v.parse::<usize>().ok());
+                // A server that is killed while it sends has sent nothing.
+                let Some(length) = length.filter(|_| line == "\r\n") else {
+                    continue;
+                };
                 let mut body = vec![0; length];
-                reader.read_exact(&mut body).expect("a body");
+                if reader.read_exact(&mut body).is_err() {
+                    continue;
+                }
                 let code = codes.pop().unwrap_or(200);
                 let _ = write!(
                     stream,
