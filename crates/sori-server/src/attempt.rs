@@ -96,7 +96,8 @@ async fn run(app: &App, slot: &mut Slot, lease: &Lease) {
         app.metrics.queue_wait.observe(waited);
     }
     let outcome = tokio::select! {
-        outcome = attempt.work(slot) => outcome,
+        // The heart beats until the results are put away, however long that takes.
+        outcome = async { attempt.put_away(attempt.work(slot).await).await } => outcome,
         never = attempt.beat() => match never {},
     };
     attempt.settle(slot, outcome).await;

@@ -1,7 +1,6 @@
-//! Limits per key: requests per minute, jobs at once, seconds of sound per day.
+//! Limits per key: requests per minute, seconds of sound per day. Jobs at once are the store's to count, when it accepts one.
 //!
-//! Plain values with the time passed in. Requests and sound are counted in memory: a restart forgives them. How many jobs
-//! a key has is known to the store and asked of it.
+//! Plain values with the time passed in. Requests and sound are counted in memory: a restart forgives them.
 
 use std::collections::HashMap;
 
@@ -15,8 +14,6 @@ const MAX_KEYS: usize = 10_000;
 pub struct RateLimits {
     /// Requests per minute; as many may come at once.
     pub requests_per_minute: Option<u32>,
-    /// Jobs that wait or run.
-    pub concurrent_jobs: Option<u32>,
     /// Seconds of sound in jobs that ended, per day (UTC).
     pub audio_seconds_per_day: Option<f64>,
 }
@@ -26,8 +23,6 @@ pub struct RateLimits {
 pub enum Limit {
     /// Requests per minute.
     Requests,
-    /// Jobs at once.
-    Jobs,
     /// Seconds of sound per day.
     Audio,
 }
@@ -36,7 +31,6 @@ pub enum Limit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}: try again in {retry_after_s} s", match limit {
     Limit::Requests => "too many requests per minute with this key",
-    Limit::Jobs => "too many jobs at once with this key",
     Limit::Audio => "no more seconds of sound today with this key",
 })]
 pub struct Exceeded {
@@ -135,20 +129,6 @@ impl RateLimiter {
         ))
     }
 
-    /// Checks how many jobs a key has that wait or run.
-    ///
-    /// # Errors
-    /// When it may have no more.
-    pub fn jobs(&self, in_flight: u64) -> Result<(), Exceeded> {
-        match self.limits.concurrent_jobs {
-            Some(limit) if in_flight >= u64::from(limit) => Err(Exceeded {
-                limit: Limit::Jobs,
-                retry_after_s: 10,
-            }),
-            _ => Ok(()),
-        }
-    }
-
     /// Checks whether a key has sound left today.
     ///
     /// # Errors
@@ -227,7 +207,6 @@ mod tests {
     fn limiter(requests: u32) -> RateLimiter {
         RateLimiter::new(RateLimits {
             requests_per_minute: Some(requests),
-            concurrent_jobs: Some(2),
             audio_seconds_per_day: Some(3600.0),
         })
     }
@@ -267,17 +246,14 @@ mod tests {
     fn no_limit_is_no_count() {
         let mut limiter = RateLimiter::new(RateLimits::default());
         assert_eq!(limiter.request("a", 0), Ok(None));
-        assert_eq!(limiter.jobs(u64::MAX), Ok(()));
         limiter.add_audio("a", 1e9, 0);
         assert_eq!(limiter.audio("a", 0), Ok(()));
         assert!(limiter.keys.is_empty());
     }
 
     #[test]
-    fn jobs_and_sound_have_their_ends() {
+    fn sound_has_its_end() {
         let mut limiter = limiter(1);
-        assert!(limiter.jobs(1).is_ok());
-        assert_eq!(limiter.jobs(2).unwrap_err().limit, Limit::Jobs);
         let evening = 10 * DAY_MS - 1500;
         for (seconds, open) in [(3599.0, true), (f64::NAN, true), (-7.0, true), (2.0, false)] {
             limiter.add_audio("a", seconds, evening);

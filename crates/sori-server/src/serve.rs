@@ -252,7 +252,6 @@ async fn open(
     let access = &config.access;
     let limits = RateLimits {
         requests_per_minute: Some(access.requests_per_minute).filter(|n| *n > 0),
-        concurrent_jobs: None,
         audio_seconds_per_day: Some(access.audio_seconds_per_day as f64).filter(|n| *n > 0.0),
     };
     let keys_required = match access.keys {

@@ -12,7 +12,20 @@ use crate::request::{Request, Work};
 use crate::work::{DOCUMENT, HEARD, PAGE, StageSeconds};
 
 impl Attempt<'_> {
-    /// Keeps the results and ends the attempt in the store.
+    /// Keeps the results of work that is done.
+    pub(super) async fn put_away(&self, outcome: Outcome) -> Outcome {
+        match outcome {
+            Outcome::Done {
+                partial,
+                duration,
+                stages,
+                warnings,
+            } => Outcome::Ended(self.keep(partial, duration, &stages, &warnings).await),
+            outcome => outcome,
+        }
+    }
+
+    /// Ends the attempt in the store.
     pub(super) async fn settle(&self, slot: &mut Slot, outcome: Outcome) {
         let (app, id) = (self.app, &self.lease.job.id);
         let ending = match (self.why.get(), outcome) {
@@ -21,20 +34,14 @@ impl Attempt<'_> {
                 tracing::warn!(job = %id, "another has this job now");
                 return;
             }
-            (
-                _,
-                Outcome::Done {
-                    partial,
-                    duration,
-                    stages,
-                    warnings,
-                },
-            ) => self.keep(partial, duration, &stages, &warnings).await,
+            // What is put away stands, also when the job was to stop meanwhile.
+            (_, Outcome::Ended(done @ (Ending::Done { .. } | Ending::Partial { .. }))) => done,
             (Some(Stop::Drained), _) => Ending::Released,
             (Some(Stop::TooLong), _) => {
                 for_good("timeout", "it took longer than workers.job_seconds allows")
             }
             (_, Outcome::Ended(ending)) => ending,
+            (_, Outcome::Done { .. }) => unreachable!("`put_away` leaves none"),
             (Some(Stop::Cancelled), Outcome::Lost(_)) => Ending::Cancelled,
             (None, Outcome::Lost(how)) => {
                 tracing::error!(job = %id, how, "the worker of this job is lost");
@@ -62,7 +69,11 @@ impl Attempt<'_> {
                 .finish(self.lease, ending.clone(), app.clock.now_ms())
                 .await
             {
-                Ok(_) => break,
+                Ok(true) => break,
+                Ok(false) => {
+                    tracing::warn!(job = %id, "another has this job now");
+                    return;
+                }
                 Err(error) => {
                     tracing::error!(%error, job = %id, "the end of this job is not kept yet")
                 }
