@@ -223,15 +223,16 @@ impl AudioReader {
             }
         };
         let path = input.path_for_ffmpeg(options)?;
-        let silence = options.limits.ffmpeg_silence;
-        let ffmpeg = child::Ffmpeg::open(program, &path, &input.name, silence).map_err(
-            |error| match error.kind() {
-                kind @ (MediaErrorKind::FfmpegMissing | MediaErrorKind::FfmpegFailed) => {
-                    fail(kind, error.message())
-                }
-                _ => error,
-            },
-        )?;
+        let limits = &options.limits;
+        let ffmpeg =
+            child::Ffmpeg::open(program, &path, &input.name, limits).map_err(
+                |error| match error.kind() {
+                    kind @ (MediaErrorKind::FfmpegMissing | MediaErrorKind::FfmpegFailed) => {
+                        fail(kind, error.message())
+                    }
+                    _ => error,
+                },
+            )?;
         let info = AudioInfo {
             container: "ffmpeg".into(),
             codec: "unknown".into(),

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::error::{MediaError, MediaErrorKind};
 use crate::native::{Piece, Step};
+use crate::options::Limits;
 
 /// Container formats that ffmpeg may take an input for. Playlists and manifests (hls, concat, dash, sdp …) are not among them:
 /// these name other files and addresses, which a hostile input would use to read them.
@@ -46,9 +47,9 @@ impl Ffmpeg {
         program: &Path,
         path: &Path,
         name: &str,
-        silence: Duration,
+        limits: &Limits,
     ) -> Result<Self, MediaError> {
-        let mut child = spawn(program, path).map_err(|error| match error.kind() {
+        let mut child = spawn(program, path, limits).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => MediaError::new(
                 MediaErrorKind::FfmpegMissing,
                 name,
@@ -69,7 +70,7 @@ impl Ffmpeg {
             chunks,
             complaints: Some(complaints),
             pending: Vec::new(),
-            silence,
+            silence: limits.ffmpeg_silence,
             name: name.into(),
             rate_hz: 0,
             channels: 0,
@@ -180,6 +181,8 @@ impl Ffmpeg {
             .lines()
             .map(str::trim)
             .filter(|line| !line.is_empty())
+            // It goes on with the whole list; that the format cannot be read stands in the next line.
+            .filter(|line| !line.contains("not on whitelist"))
             .collect();
         if lines.is_empty() {
             "no reason given".into()
@@ -197,7 +200,7 @@ impl Drop for Ffmpeg {
     }
 }
 
-fn spawn(program: &Path, path: &Path) -> io::Result<Child> {
+fn spawn(program: &Path, path: &Path, limits: &Limits) -> io::Result<Child> {
     // The prefix keeps a path that looks like an option or an address from being one.
     let mut input = OsString::from("file:");
     input.push(path);
@@ -210,6 +213,11 @@ fn spawn(program: &Path, path: &Path) -> io::Result<Child> {
             "-max_alloc",
             MAX_ALLOC,
         ])
+        // A limit of the kernel (RLIMIT_CPU), which ffmpeg sets for itself.
+        .arg("-timelimit")
+        .arg(limits.ffmpeg_cpu.as_secs().max(1).to_string())
+        .arg("-max_pixels")
+        .arg(limits.max_pixels.to_string())
         .args([
             "-protocol_whitelist",
             "file,pipe",

@@ -54,6 +54,11 @@ pub struct Limits {
     pub max_spool_bytes: u64,
     /// How long ffmpeg may give no sound before it is stopped; 60 s unless told.
     pub ffmpeg_silence: Duration,
+    /// How long ffmpeg may compute, on all cores together, in whole seconds; 1 h unless told, which decodes days of sound.
+    pub ffmpeg_cpu: Duration,
+    /// Most pixels of a picture that ffmpeg decodes while it looks for the sound of a video; larger pictures are passed over.
+    /// 2^26 unless told: twice those of 8K.
+    pub max_pixels: u64,
 }
 
 impl Default for Limits {
@@ -64,6 +69,8 @@ impl Default for Limits {
             max_rate_hz: 768_000,
             max_spool_bytes: 8 << 30,
             ffmpeg_silence: Duration::from_secs(60),
+            ffmpeg_cpu: Duration::from_secs(3600),
+            max_pixels: 1 << 26,
         }
     }
 }

@@ -232,6 +232,7 @@ fn ffmpeg_failures_are_explained() {
         .err()
         .expect("not followed");
     assert_eq!(error.kind(), MediaErrorKind::FfmpegFailed, "{error}");
+    assert!(!error.to_string().contains("whitelist"), "{error}");
     let list = format!(
         "ffconcat version 1.0\nfile {}\n",
         reference_path().display()
@@ -264,6 +265,71 @@ fn a_stuck_ffmpeg_is_stopped() {
         .expect("no sound");
     assert_eq!(error.kind(), MediaErrorKind::FfmpegFailed);
     assert!(error.to_string().contains("was stopped"), "{error}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_busy_ffmpeg_is_stopped() {
+    use std::os::unix::fs::PermissionsExt;
+    // Sound that is long to compute, whatever ffmpeg is asked to read.
+    let folder = tempfile::tempdir().expect("a folder");
+    let program = folder.path().join("busy");
+    let script = "#!/bin/sh\nfor a; do [ \"$last\" = -timelimit ] && limit=$a; last=$a; done\n\
+        exec ffmpeg -v error -timelimit $limit -f lavfi -i anoisesrc=d=100000000 -af afftdn,afftdn -f null -\n";
+    std::fs::write(&program, script).expect("a script");
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("executable");
+    let limits = Limits {
+        ffmpeg_cpu: std::time::Duration::from_secs(1),
+        ..Default::default()
+    };
+    let options = AudioOptions {
+        ffmpeg: Ffmpeg::Path(program),
+        limits,
+        ..Default::default()
+    };
+    let begun = std::time::Instant::now();
+    let error = hear_bytes(b"#!AMR\n".repeat(100), &options)
+        .err()
+        .expect("no sound");
+    assert_eq!(error.kind(), MediaErrorKind::FfmpegFailed);
+    // Long before it would be stopped for giving nothing.
+    assert!(begun.elapsed().as_secs() < 50, "{error}");
+}
+
+#[test]
+fn pictures_that_are_too_large_do_not_cost_the_sound() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("large.avi");
+    let made = std::process::Command::new("ffmpeg")
+        .args([
+            "-v",
+            "error",
+            "-f",
+            "lavfi",
+            "-i",
+            "testsrc=s=640x480:d=1",
+            "-f",
+            "lavfi",
+            "-i",
+            "sine=d=1",
+        ])
+        .args(["-c:v", "mpeg4", "-c:a", "wmav2"])
+        .arg(&path)
+        .status()
+        .expect("this test makes its file with ffmpeg: install it");
+    assert!(made.success());
+    let limits = Limits {
+        max_pixels: 1000,
+        ..Default::default()
+    };
+    let options = AudioOptions {
+        limits,
+        ..Default::default()
+    };
+    let bytes = std::fs::read(&path).expect("a file");
+    let heard = hear_bytes(bytes, &options).expect("there is sound");
+    let frames = heard.pcm().len();
+    assert!(frames > 10_000, "{frames}");
 }
 
 #[test]

@@ -54,6 +54,9 @@ pub struct WorkCommand {
     /// Highest sample rate of a recording, in Hz
     #[arg(long, value_name = "HZ", default_value_t = Limits::default().max_rate_hz)]
     max_rate_hz: u32,
+    /// Most pixels of a picture of a video
+    #[arg(long, value_name = "N", default_value_t = Limits::default().max_pixels)]
+    max_pixels: u64,
     /// Threads to compute with; all cores if not given
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
@@ -67,6 +70,7 @@ impl WorkCommand {
             max_seconds: self.max_seconds,
             max_channels: self.max_channels,
             max_rate_hz: self.max_rate_hz,
+            max_pixels: self.max_pixels,
             ..Limits::default()
         }
     }
