@@ -57,7 +57,7 @@ pub(crate) async fn change(
     let endings = before.endings + i64::from(ends);
     let sql = "UPDATE sori_jobs SET state = ?, phase = ?, stage = ?, progress = ?, request = ?, attempt = ?, failures = ?, \
         losses = ?, error_kind = ?, error_message = ?, started_ms = ?, finished_ms = ?, due_ms = ?, duration_us = ?, \
-        cancel_asked = ?, seq = ?, lease_ms = ?, worker = ?, node = ?, endings = ?, result = ? \
+        cancel_asked = ?, seq = ?, lease_ms = ?, worker = ?, node = ?, endings = ?, result = ?, result_attempt = ? \
         WHERE id = ? AND seq = ? AND lease_ms = ?";
     let values = binds![
         job.state.name(),
@@ -82,7 +82,8 @@ pub(crate) async fn change(
         after.worker.as_deref(),
         after.node.as_deref(),
         endings,
-        job.result.map(JobState::name),
+        job.result.map(|result| result.state.name()),
+        job.result.map(|result| result.attempt),
         job.id.as_str(),
         before.seq,
         before.lease_ms,

@@ -55,38 +55,45 @@ impl Store {
     /// # Errors
     /// [`StoreErrorKind::Conflict`] when it is in another state.
     pub async fn retry(&self, id: &JobId, now_ms: i64) -> Result<Option<Job>, StoreError> {
-        let from = [JobState::Failed, JobState::Cancelled];
+        let may = |job: &Job| match job.state {
+            JobState::Failed | JobState::Cancelled => Ok(()),
+            _ => Err("it must have failed or be cancelled"),
+        };
         let again = |_: &mut JobRow| ();
         self.database
-            .retrying(|| self.queue_again(id, from, again, now_ms))
+            .retrying(|| self.queue_again(id, may, again, now_ms))
             .await
     }
 
-    /// Queues a done or partial job again with another request, from 0 percent, and returns it. None when there is no such job.
-    /// The fingerprint stays that of the request it was accepted with.
+    /// Queues a job that has ended and has a result again with another request, from 0 percent, and returns it. None when there
+    /// is no such job. The fingerprint stays that of the request it was accepted with.
     ///
     /// # Errors
-    /// [`StoreErrorKind::Conflict`] when it is in another state.
+    /// [`StoreErrorKind::Conflict`] when it goes on or has no result.
     pub async fn rerun(
         &self,
         id: &JobId,
         request: String,
         now_ms: i64,
     ) -> Result<Option<Job>, StoreError> {
-        let from = [JobState::Done, JobState::Partial];
+        let may = |job: &Job| match job.result {
+            Some(_) if job.state.is_terminal() => Ok(()),
+            Some(_) => Err("wait for its end"),
+            None => Err("it has no result"),
+        };
         let again = |row: &mut JobRow| {
             row.job.request.clone_from(&request);
             row.job.progress = 0;
         };
         self.database
-            .retrying(|| self.queue_again(id, from, again, now_ms))
+            .retrying(|| self.queue_again(id, may, again, now_ms))
             .await
     }
 
     async fn queue_again(
         &self,
         id: &JobId,
-        from: [JobState; 2],
+        may: impl Fn(&Job) -> Result<(), &'static str>,
         also: impl Fn(&mut JobRow),
         now_ms: i64,
     ) -> Result<Option<Job>, StoreError> {
@@ -94,13 +101,7 @@ impl Store {
         let Some(before) = find(&mut tx, id).await? else {
             return Ok(None);
         };
-        if !from.contains(&before.job.state) {
-            let [one, other] = from.map(JobState::name);
-            return Err(state_conflict(
-                &before.job,
-                &format!("it must be {one} or {other}"),
-            ));
-        }
+        may(&before.job).map_err(|remedy| state_conflict(&before.job, remedy))?;
         let mut after = moved(&before, JobState::Queued, now_ms);
         after.job.failures = 0;
         after.job.losses = 0;

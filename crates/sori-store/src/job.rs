@@ -169,8 +169,17 @@ pub struct Job {
     pub duration_seconds: Option<f64>,
     /// Whether somebody asked a running job to stop.
     pub cancel_asked: bool,
-    /// How it last ended with a document, done or partial; a rerun that is not through, failed or was cancelled leaves that one.
-    pub result: Option<JobState>,
+    /// Its newest result; a rerun that is not through, failed or was cancelled leaves that of before.
+    pub result: Option<JobResult>,
+}
+
+/// What a job has to show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JobResult {
+    /// Done or partial.
+    pub state: JobState,
+    /// The attempt that made it.
+    pub attempt: i64,
 }
 
 /// Where a list of jobs goes on: after the job that was created then and is named so.
@@ -199,16 +208,34 @@ pub(crate) fn page(limit: u32) -> i64 {
 /// How much there is to do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Load {
-    /// Jobs that wait, whether for their first try or for another.
-    pub queued: u64,
+    /// Jobs that wait, whether for their first try or for another, by class; every class is there.
+    pub queues: BTreeMap<Priority, Queue>,
     /// Jobs that are being worked on.
     pub running: u64,
     /// Bytes of media of both.
     pub bytes: u64,
-    /// When the oldest job that could be claimed now was accepted or came due.
+}
+
+/// The jobs of a class that wait.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Queue {
+    /// How many.
+    pub depth: u64,
+    /// When the oldest that could be claimed now was accepted or came due.
     pub oldest_ms: Option<i64>,
-    /// Jobs in each state; states without jobs are absent.
-    pub by_state: BTreeMap<JobState, u64>,
+}
+
+impl Load {
+    /// Jobs that wait.
+    pub fn queued(&self) -> u64 {
+        self.queues.values().map(|queue| queue.depth).sum()
+    }
+
+    /// When the oldest job that could be claimed now was accepted or came due.
+    pub fn oldest_ms(&self) -> Option<i64> {
+        let oldest = self.queues.values().filter_map(|queue| queue.oldest_ms);
+        oldest.min()
+    }
 }
 
 /// A row of the table of jobs: the job, and what only the queue needs.
@@ -227,7 +254,7 @@ pub(crate) struct JobRow {
 
 pub(crate) const COLUMNS: &str = "id, owner, state, stage, progress, priority, request, fingerprint, media, bytes, callback, \
     attempt, failures, losses, error_kind, error_message, created_ms, started_ms, finished_ms, due_ms, duration_us, cancel_asked, \
-    seq, lease_ms, worker, node, endings, result";
+    seq, lease_ms, worker, node, endings, result, result_attempt";
 
 fn damaged(column: &str) -> StoreError {
     StoreError::new(
@@ -240,9 +267,13 @@ fn number<T: TryFrom<i64>>(row: &AnyRow, column: &str) -> Result<T, StoreError> 
     T::try_from(get(row, column)?).map_err(|_| damaged(column))
 }
 
+fn class(row: &AnyRow) -> Result<Priority, StoreError> {
+    let found = Priority::ALL.get(number::<usize>(row, "priority")?);
+    found.copied().ok_or_else(|| damaged("priority"))
+}
+
 pub(crate) fn read(row: &AnyRow) -> Result<JobRow, StoreError> {
     let state: String = get(row, "state")?;
-    let priority: usize = number(row, "priority")?;
     let error_kind: Option<String> = get(row, "error_kind")?;
     let error = match error_kind {
         Some(kind) => Some(JobError {
@@ -252,7 +283,10 @@ pub(crate) fn read(row: &AnyRow) -> Result<JobRow, StoreError> {
         None => None,
     };
     let result = match get::<Option<String>>(row, "result")? {
-        Some(name) => Some(JobState::from_name(&name).ok_or_else(|| damaged("result"))?),
+        Some(name) => Some(JobResult {
+            state: JobState::from_name(&name).ok_or_else(|| damaged("result"))?,
+            attempt: get(row, "result_attempt")?,
+        }),
         None => None,
     };
     let job = Job {
@@ -261,9 +295,7 @@ pub(crate) fn read(row: &AnyRow) -> Result<JobRow, StoreError> {
         state: JobState::from_name(&state).ok_or_else(|| damaged("state"))?,
         stage: get(row, "stage")?,
         progress: number(row, "progress")?,
-        priority: *Priority::ALL
-            .get(priority)
-            .ok_or_else(|| damaged("priority"))?,
+        priority: class(row)?,
         request: get(row, "request")?,
         fingerprint: get(row, "fingerprint")?,
         media: get(row, "media")?,
@@ -324,41 +356,58 @@ impl Store {
         rows.iter().map(|row| Ok(read(row)?.job)).collect()
     }
 
-    /// Returns how much there is to do at `now_ms`.
+    /// Returns how much there is to do at `now_ms`; jobs that have ended cost nothing here.
     ///
     /// # Errors
     /// When the database cannot be read.
     pub async fn load(&self, now_ms: i64) -> Result<Load, StoreError> {
         let mut session = self.database.read().await?;
         let mut load = Load::default();
-        let counts = "SELECT state, COUNT(*) AS n FROM sori_jobs GROUP BY state";
-        for row in session.rows(counts, binds![]).await? {
-            let name: String = get(&row, "state")?;
-            let state = JobState::from_name(&name).ok_or_else(|| damaged("state"))?;
+        let (waiting, ended) = (Phase::Waiting as i64, Phase::Ended as i64);
+        for row in session.rows(UNFINISHED_BY_CLASS, binds![ended]).await? {
             let n: u64 = number(&row, "n")?;
-            match state.phase() {
-                Phase::Waiting => load.queued += n,
-                Phase::Running => load.running += n,
-                Phase::Ended => {}
+            match get::<i64>(&row, "phase")? == waiting {
+                true => load.queues.entry(class(&row)?).or_default().depth = n,
+                false => load.running += n,
             }
-            load.by_state.insert(state, n);
         }
         let sum = session.sql(BYTES);
-        let ended = Phase::Ended as i64;
         if let Some(row) = session.row(&sum, binds![ended]).await? {
             load.bytes = number(&row, "n")?;
         }
         for priority in Priority::ALL {
-            let binds = binds![Phase::Waiting as i64, priority.number(), now_ms];
+            let binds = binds![waiting, priority.number(), now_ms];
             if let Some(row) = session.row(OLDEST, binds).await? {
-                let oldest: Option<i64> = get(&row, "oldest")?;
-                load.oldest_ms = [load.oldest_ms, oldest].into_iter().flatten().min();
+                load.queues.entry(priority).or_default().oldest_ms = get(&row, "oldest")?;
             }
         }
         Ok(load)
     }
+
+    /// Returns how many jobs there are in each state, of one owner or of all; states without jobs are absent.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn count(&self, owner: Option<&str>) -> Result<BTreeMap<JobState, u64>, StoreError> {
+        let mut session = self.database.read().await?;
+        let (sql, values) = match owner {
+            None => (COUNT, binds![]),
+            Some(owner) => (COUNT_OWNED, binds![owner]),
+        };
+        let rows = session.rows(sql, values).await?;
+        let count = |row: &AnyRow| {
+            let state = JobState::from_name(&get::<String>(row, "state")?);
+            Ok((state.ok_or_else(|| damaged("state"))?, number(row, "n")?))
+        };
+        rows.iter().map(count).collect()
+    }
 }
 
+pub(crate) const COUNT: &str = "SELECT state, COUNT(*) AS n FROM sori_jobs GROUP BY state";
+pub(crate) const COUNT_OWNED: &str =
+    "SELECT state, COUNT(*) AS n FROM sori_jobs WHERE owner = ? GROUP BY state";
+pub(crate) const UNFINISHED_BY_CLASS: &str =
+    "SELECT phase, priority, COUNT(*) AS n FROM sori_jobs WHERE phase < ? GROUP BY phase, priority";
 /// Bytes of all unfinished jobs.
 pub(crate) const BYTES: &str =
     "SELECT CAST(COALESCE(SUM(bytes), 0) AS {int}) AS n FROM sori_jobs WHERE phase < ?";

@@ -4,7 +4,9 @@ use crate::change::{Note, change};
 use crate::database::{Durability, Tx, binds, get};
 use crate::error::StoreError;
 use crate::id::JobId;
-use crate::job::{COLUMNS, Job, JobError, JobRow, JobState, Phase, Priority, find, read};
+use crate::job::{
+    COLUMNS, Job, JobError, JobResult, JobRow, JobState, Phase, Priority, find, read,
+};
 use crate::store::Store;
 
 /// Failures that a worker reported after which a job has failed.
@@ -12,7 +14,7 @@ pub const MAX_FAILURES: u32 = 3;
 /// Workers that a job may cost before it has failed. More than failures, for a worker also dies of its neighbours
 /// (`research/live.md` 3.1: with a limit of 3, killing workers at random failed 2 of 40 innocent jobs; with 5, none of 60).
 pub const MAX_LOSSES: u32 = 5;
-/// Milliseconds until the next try, after the first failure, the second, and all others.
+/// Milliseconds until the next try where nothing else is said, after the first failure, the second, and all others.
 pub const BACKOFF_MS: [i64; 3] = [2_000, 10_000, 60_000];
 
 /// Which class is looked at first at each of 12 claims: 8 high, 3 normal, 1 low, spread evenly.
@@ -230,7 +232,7 @@ impl Store {
             let Some(before) = held(&mut tx, lease).await? else {
                 return Ok(false);
             };
-            let after = ended(&before, &ending, now_ms);
+            let after = self.ended(&before, &ending, now_ms);
             note_state(&mut tx, &before, &after, now_ms).await?;
             tx.commit().await?;
             Ok(true)
@@ -280,7 +282,7 @@ impl Store {
         let mut lost = Vec::new();
         for row in tx.rows(sql, values).await? {
             let before = read(&row)?;
-            let after = lost_worker(&before, now_ms);
+            let after = self.lost_worker(&before, now_ms);
             note_state(&mut tx, &before, &after, now_ms).await?;
             lost.push(after.job.id);
         }
@@ -342,7 +344,10 @@ pub(crate) fn moved(before: &JobRow, state: JobState, now_ms: i64) -> JobRow {
     after.job.state = state;
     after.job.finished_ms = state.is_terminal().then_some(now_ms);
     if matches!(state, JobState::Done | JobState::Partial) {
-        after.job.result = Some(state);
+        after.job.result = Some(JobResult {
+            state,
+            attempt: before.job.attempt,
+        });
     }
     after.job.cancel_asked = false;
     after.lease_ms = 0;
@@ -351,76 +356,80 @@ pub(crate) fn moved(before: &JobRow, state: JobState, now_ms: i64) -> JobRow {
     after
 }
 
-fn ended(before: &JobRow, ending: &Ending, now_ms: i64) -> JobRow {
-    match ending {
-        Ending::Done { duration } => {
-            let mut after = moved(before, JobState::Done, now_ms);
-            after.job.progress = 100;
-            after.job.duration_seconds = Some(*duration);
-            after
-        }
-        Ending::Partial { duration, error } => {
-            let mut after = moved(before, JobState::Partial, now_ms);
-            after.job.progress = 100;
-            after.job.duration_seconds = Some(*duration);
-            after.job.error = Some(error.clone());
-            after
-        }
-        Ending::Failed { error, retry } => {
-            let mut counted = before.clone();
-            counted.job.failures += 1;
-            let failures = counted.job.failures;
-            let over = *retry == Retry::No || failures >= MAX_FAILURES;
-            let tries = Tries {
-                over,
-                so_far: failures,
-            };
-            tried(&counted, tries, error.clone(), now_ms)
-        }
-        Ending::Cancelled => moved(before, JobState::Cancelled, now_ms),
-        Ending::Released if before.job.cancel_asked => moved(before, JobState::Cancelled, now_ms),
-        Ending::Released => {
-            let mut after = moved(before, JobState::Queued, now_ms);
-            after.job.due_ms = before.job.created_ms;
-            after
-        }
-    }
-}
-
-fn lost_worker(before: &JobRow, now_ms: i64) -> JobRow {
-    let mut counted = before.clone();
-    counted.job.losses += 1;
-    let losses = counted.job.losses;
-    let error = JobError {
-        kind: "lost".to_owned(),
-        message: format!("{losses} of its workers died or did not answer in time"),
-    };
-    let tries = Tries {
-        over: losses >= MAX_LOSSES,
-        so_far: losses,
-    };
-    tried(&counted, tries, error, now_ms)
-}
-
 struct Tries {
     over: bool,
     so_far: u32,
 }
 
-/// The row after a try that did not work.
-fn tried(counted: &JobRow, tries: Tries, error: JobError, now_ms: i64) -> JobRow {
-    let state = match (tries.over, counted.job.cancel_asked) {
-        (true, _) => JobState::Failed,
-        (false, true) => JobState::Cancelled,
-        (false, false) => JobState::Retrying,
-    };
-    let mut after = moved(counted, state, now_ms);
-    if state == JobState::Retrying {
-        let n = (tries.so_far.max(1) as usize - 1).min(BACKOFF_MS.len() - 1);
-        after.job.due_ms = now_ms.saturating_add(BACKOFF_MS[n]);
+impl Store {
+    fn ended(&self, before: &JobRow, ending: &Ending, now_ms: i64) -> JobRow {
+        match ending {
+            Ending::Done { duration } => {
+                let mut after = moved(before, JobState::Done, now_ms);
+                after.job.progress = 100;
+                after.job.duration_seconds = Some(*duration);
+                after
+            }
+            Ending::Partial { duration, error } => {
+                let mut after = moved(before, JobState::Partial, now_ms);
+                after.job.progress = 100;
+                after.job.duration_seconds = Some(*duration);
+                after.job.error = Some(error.clone());
+                after
+            }
+            Ending::Failed { error, retry } => {
+                let mut counted = before.clone();
+                counted.job.failures += 1;
+                let failures = counted.job.failures;
+                let over = *retry == Retry::No || failures >= MAX_FAILURES;
+                let tries = Tries {
+                    over,
+                    so_far: failures,
+                };
+                self.tried(&counted, tries, error.clone(), now_ms)
+            }
+            Ending::Cancelled => moved(before, JobState::Cancelled, now_ms),
+            Ending::Released if before.job.cancel_asked => {
+                moved(before, JobState::Cancelled, now_ms)
+            }
+            Ending::Released => {
+                let mut after = moved(before, JobState::Queued, now_ms);
+                after.job.due_ms = before.job.created_ms;
+                after
+            }
+        }
     }
-    if state != JobState::Cancelled {
-        after.job.error = Some(error);
+
+    fn lost_worker(&self, before: &JobRow, now_ms: i64) -> JobRow {
+        let mut counted = before.clone();
+        counted.job.losses += 1;
+        let losses = counted.job.losses;
+        let error = JobError {
+            kind: "lost".to_owned(),
+            message: format!("{losses} of its workers died or did not answer in time"),
+        };
+        let tries = Tries {
+            over: losses >= MAX_LOSSES,
+            so_far: losses,
+        };
+        self.tried(&counted, tries, error, now_ms)
     }
-    after
+
+    /// The row after a try that did not work.
+    fn tried(&self, counted: &JobRow, tries: Tries, error: JobError, now_ms: i64) -> JobRow {
+        let state = match (tries.over, counted.job.cancel_asked) {
+            (true, _) => JobState::Failed,
+            (false, true) => JobState::Cancelled,
+            (false, false) => JobState::Retrying,
+        };
+        let mut after = moved(counted, state, now_ms);
+        if state == JobState::Retrying {
+            let n = (tries.so_far.max(1) as usize - 1).min(self.backoff_ms.len() - 1);
+            after.job.due_ms = now_ms.saturating_add(self.backoff_ms[n]);
+        }
+        if state != JobState::Cancelled {
+            after.job.error = Some(error);
+        }
+        after
+    }
 }

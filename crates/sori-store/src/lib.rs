@@ -1,4 +1,4 @@
-//! Jobs, their events and callbacks, keys, uploads and profiles in SQL; media and results as blobs.
+//! Jobs, their events and callbacks, keys and profiles in SQL; media and results as blobs.
 //!
 //! What: [`Store`] keeps everything that must survive a killed process. [`Store::accept`] returns only after the job is on
 //! disk; [`Store::claim`] lends a job to one worker for a while (a [`Lease`]); every change of a job writes its row, its
@@ -19,7 +19,7 @@
 //! | [`lease`] | claims, heartbeats, progress, endings, lost workers |
 //! | [`control`] | cancel, retry, rerun, remove |
 //! | [`event`], [`outbox`] | what happened; what is to be told, and whether it was |
-//! | [`key`], [`upload`], [`profile`] | API keys, unfinished uploads, remembered voices |
+//! | [`key`], [`profile`] | API keys, remembered voices |
 //! | [`blob`] | files |
 
 pub mod admission;
@@ -34,7 +34,6 @@ pub mod lease;
 pub mod outbox;
 pub mod profile;
 pub mod store;
-pub mod upload;
 
 mod change;
 mod database;
@@ -48,10 +47,9 @@ pub use control::Removal;
 pub use error::{Limit, StoreError, StoreErrorKind};
 pub use event::Event;
 pub use id::JobId;
-pub use job::{Job, JobCursor, JobError, JobFilter, JobState, Load, Priority};
+pub use job::{Job, JobCursor, JobError, JobFilter, JobResult, JobState, Load, Priority, Queue};
 pub use key::KeyRecord;
 pub use lease::{Ending, Lease, Progress, Renewal, Retry};
 pub use outbox::{Delivery, DeliveryAttempt, DeliveryRecord, DeliveryState, JobEnd, Next};
 pub use profile::ProfileRow;
 pub use store::{Store, StoreOptions};
-pub use upload::Upload;

@@ -12,7 +12,8 @@ const STEPS: &[&[&str]] = &[&[
         bytes BIGINT NOT NULL, callback {text}, attempt BIGINT NOT NULL, failures BIGINT NOT NULL, losses BIGINT NOT NULL,
         error_kind {text}, error_message {text}, created_ms BIGINT NOT NULL, started_ms BIGINT, finished_ms BIGINT,
         due_ms BIGINT NOT NULL, duration_us BIGINT, cancel_asked BIGINT NOT NULL, seq BIGINT NOT NULL,
-        lease_ms BIGINT NOT NULL, worker {key}, node {key}, endings BIGINT NOT NULL, result {key}){table}",
+        lease_ms BIGINT NOT NULL, worker {key}, node {key}, endings BIGINT NOT NULL, result {key},
+        result_attempt BIGINT){table}",
     // Claims; and below, in order: leases that ran out, admission, lists, what is to be forgotten.
     "CREATE INDEX IF NOT EXISTS sori_jobs_due ON sori_jobs (phase, priority, due_ms, id)",
     "CREATE INDEX IF NOT EXISTS sori_jobs_lease ON sori_jobs (phase, lease_ms)",
@@ -20,6 +21,7 @@ const STEPS: &[&[&str]] = &[&[
     "CREATE INDEX IF NOT EXISTS sori_jobs_created ON sori_jobs (created_ms, id)",
     "CREATE INDEX IF NOT EXISTS sori_jobs_state ON sori_jobs (state, created_ms, id)",
     "CREATE INDEX IF NOT EXISTS sori_jobs_owner ON sori_jobs (owner, created_ms, id)",
+    "CREATE INDEX IF NOT EXISTS sori_jobs_owner_state ON sori_jobs (owner, state)",
     "CREATE INDEX IF NOT EXISTS sori_jobs_finished ON sori_jobs (finished_ms)",
     "CREATE TABLE IF NOT EXISTS sori_events (
         job {key} NOT NULL, seq BIGINT NOT NULL, kind {key} NOT NULL, data {text} NOT NULL, at_ms BIGINT NOT NULL,
@@ -41,10 +43,6 @@ const STEPS: &[&[&str]] = &[&[
         id {key} NOT NULL PRIMARY KEY, name {text} NOT NULL, sha256 {key} NOT NULL, scopes {text} NOT NULL,
         created_ms BIGINT NOT NULL, expires_ms BIGINT, used_ms BIGINT){table}",
     "CREATE UNIQUE INDEX IF NOT EXISTS sori_keys_sha256 ON sori_keys (sha256)",
-    "CREATE TABLE IF NOT EXISTS sori_uploads (
-        id {key} NOT NULL PRIMARY KEY, owner {key}, length BIGINT NOT NULL, metadata {text} NOT NULL,
-        created_ms BIGINT NOT NULL, expires_ms BIGINT NOT NULL){table}",
-    "CREATE INDEX IF NOT EXISTS sori_uploads_expires ON sori_uploads (expires_ms)",
     "CREATE TABLE IF NOT EXISTS sori_profiles (
         owner {key} NOT NULL, name {key} NOT NULL, embedder {key} NOT NULL, data {text} NOT NULL, created_ms BIGINT NOT NULL,
         PRIMARY KEY (owner, name)){table}",

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::database::{Database, binds};
 use crate::error::{StoreError, StoreErrorKind};
+use crate::lease::BACKOFF_MS;
 use crate::schema;
 
 /// Where the database is, and who asks.
@@ -15,9 +16,20 @@ pub struct StoreOptions {
     /// The name of this server, 1 to 255 bytes, the same after a restart and unlike that of any other server: it gets its own
     /// leases back when it starts.
     pub node: String,
+    /// Milliseconds until a job is tried again, after the first failure or lost worker, the second, and all others.
+    pub backoff_ms: [i64; 3],
 }
 
 impl StoreOptions {
+    /// The options for a database, with [`BACKOFF_MS`].
+    pub fn new(url: &str, node: &str) -> Self {
+        Self {
+            url: url.to_owned(),
+            node: node.to_owned(),
+            backoff_ms: BACKOFF_MS,
+        }
+    }
+
     /// The options for a SQLite file.
     ///
     /// # Errors
@@ -27,10 +39,7 @@ impl StoreOptions {
             let message = format!("{}: give an absolute path", file.display());
             StoreError::new(StoreErrorKind::Invalid, message)
         })?;
-        Ok(Self {
-            url: format!("sqlite://{}", url.path()),
-            node: node.to_owned(),
-        })
+        Ok(Self::new(&format!("sqlite://{}", url.path()), node))
     }
 }
 
@@ -39,6 +48,7 @@ impl StoreOptions {
 pub struct Store {
     pub(crate) database: Arc<Database>,
     pub(crate) node: Arc<str>,
+    pub(crate) backoff_ms: [i64; 3],
 }
 
 impl Store {
@@ -57,6 +67,7 @@ impl Store {
         Ok(Self {
             database: Arc::new(database),
             node: options.node.as_str().into(),
+            backoff_ms: options.backoff_ms,
         })
     }
 

@@ -4,7 +4,9 @@ use crate::admission::UNFINISHED;
 use crate::control::EXPIRED;
 use crate::database::{binds, get};
 use crate::event::EVENTS;
-use crate::job::{BYTES, COLUMNS, JobFilter, OLDEST, list_query};
+use crate::job::{
+    BYTES, COLUMNS, COUNT, COUNT_OWNED, JobFilter, OLDEST, UNFINISHED_BY_CLASS, list_query,
+};
 use crate::lease::{NEXT_DUE, RAN_OUT};
 use crate::{JobId, JobState, Store, StoreOptions, outbox};
 
@@ -35,13 +37,11 @@ async fn queries_walk_indices() {
         job("WHERE id = ?"),
         job("WHERE phase = ? AND node = ?"),
         format!("SELECT {} {}", outbox::COLUMNS, outbox::DUE),
-        "SELECT state, COUNT(*) AS n FROM sori_jobs GROUP BY state".to_owned(),
         "SELECT id FROM sori_keys WHERE sha256 = ?".to_owned(),
-        "SELECT id FROM sori_uploads WHERE expires_ms <= ? ORDER BY expires_ms LIMIT 1000"
-            .to_owned(),
         "SELECT n FROM sori_delivery_attempts WHERE job = ?".to_owned(),
     ];
-    queries.extend([OLDEST, EXPIRED, EVENTS].map(str::to_owned));
+    queries.extend([OLDEST, EXPIRED, EVENTS, COUNT, COUNT_OWNED].map(str::to_owned));
+    queries.push(UNFINISHED_BY_CLASS.to_owned());
     queries.extend([BYTES, UNFINISHED].map(|sql| sql.replace("{int}", "BIGINT")));
     for state in [None, Some(JobState::Done)] {
         for owner in [None, Some("k".to_owned())] {

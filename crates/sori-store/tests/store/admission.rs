@@ -47,7 +47,7 @@ async fn ten_posts_at_once_are_one_job(fresh: Fresh) {
                 .all(|answer| answer.job() == answers[0].job())
         );
     }
-    assert_eq!(fresh.store.load(100).await.unwrap().queued, 10);
+    assert_eq!(fresh.store.load(100).await.unwrap().queued(), 10);
 }
 
 async fn another_request_or_owner_is_a_conflict(fresh: Fresh) {
@@ -194,10 +194,15 @@ async fn limits_hold(fresh: Fresh) {
         .unwrap();
     let load = fresh.store.load(5).await.unwrap();
     assert_eq!(
-        (load.queued, load.running, load.bytes, load.oldest_ms),
+        (load.queued(), load.running, load.bytes, load.oldest_ms()),
         (4, 0, 40, Some(0))
     );
-    assert_eq!(load.by_state[&JobState::Done], 1);
+    let depths = Priority::ALL.map(|class| load.queues[&class].depth);
+    assert_eq!(depths, [0, 4, 0]);
+    let counted = |queued, done| [(JobState::Queued, queued), (JobState::Done, done)].into();
+    assert_eq!(fresh.store.count(None).await.unwrap(), counted(4, 1));
+    let own = fresh.store.count(Some("k")).await.unwrap();
+    assert_eq!(own, [(JobState::Queued, 1)].into());
 }
 
 async fn pages_are_whole_while_jobs_come(fresh: Fresh) {

@@ -1,6 +1,6 @@
 //! Cancel, retry, rerun, remove, forget.
 
-use sori_store::{Ending, JobError, JobState, Lease, Renewal, Retry, StoreErrorKind};
+use sori_store::{Ending, JobError, JobResult, JobState, Lease, Renewal, Retry, StoreErrorKind};
 
 use crate::database::{Fresh, Kind, LEASE, name, on_every_database};
 use crate::leases::{failed, progress};
@@ -207,7 +207,8 @@ async fn rerun_is_another_request(fresh: Fresh) {
     let lease = fresh.claim(9).await;
     assert_eq!(lease.job.request, "{\"speakers\":3}");
     // Whatever becomes of it, the earlier result stays.
-    let stays = Some(JobState::Partial);
+    let result = |state, attempt| Some(JobResult { state, attempt });
+    let stays = result(JobState::Partial, 1);
     assert_eq!((job.result, lease.job.result), (stays, stays));
     let finish = async |lease: &Lease, ending: Ending, now_ms: i64| {
         let ended = fresh.store.finish(lease, ending, now_ms).await;
@@ -222,7 +223,7 @@ async fn rerun_is_another_request(fresh: Fresh) {
     assert_eq!((job.state, job.result), (JobState::Cancelled, stays));
     fresh.store.retry(&name("a"), 13).await.unwrap();
     finish(&fresh.claim(13).await, Ending::Done { duration: 2.0 }, 14).await;
-    assert_eq!(fresh.job("a").await.result, Some(JobState::Done));
+    assert_eq!(fresh.job("a").await.result, result(JobState::Done, 3));
     fresh.accept("b").await;
     finish(&fresh.claim(15).await, failed(Retry::No), 16).await;
     assert_eq!(fresh.job("b").await.result, None);

@@ -31,10 +31,7 @@ pub struct Fresh {
 impl Fresh {
     /// One more server on the same database.
     pub async fn open(&self, node: &str) -> Store {
-        let options = StoreOptions {
-            url: self.url.clone(),
-            node: node.to_owned(),
-        };
+        let options = StoreOptions::new(&self.url, node);
         Store::open(&options).await.unwrap()
     }
 
@@ -132,12 +129,7 @@ pub fn run<F: Future<Output = ()>>(kind: Kind, test: impl FnOnce(Fresh) -> F) {
                 format!("{}/{database}", server.rsplit_once('/').unwrap().0)
             }
         };
-        let store = Store::open(&StoreOptions {
-            url: url.clone(),
-            node: "one".to_owned(),
-        })
-        .await
-        .unwrap();
+        let store = Store::open(&StoreOptions::new(&url, "one")).await.unwrap();
         let closing = store.clone();
         test(Fresh {
             kind,

@@ -1,12 +1,11 @@
-//! Keys, uploads, profiles, and the database itself.
+//! Keys, profiles, and the database itself.
 
-use sori_store::{KeyRecord, ProfileRow, Store, StoreErrorKind, StoreOptions, Upload};
+use sori_store::{KeyRecord, ProfileRow, Store, StoreErrorKind, StoreOptions};
 
 use crate::database::{Fresh, Kind, on_every_database};
 
 on_every_database! {
     keys_are_found_by_their_hash
-    uploads_are_forgotten_in_time
     profiles_have_one_name
     many_servers_may_open_an_empty_database
     a_newer_database_is_refused
@@ -52,39 +51,6 @@ async fn keys_are_found_by_their_hash(fresh: Fresh) {
     assert!(store.revoke_key("k1").await.unwrap());
     assert!(!store.revoke_key("k1").await.unwrap());
     assert_eq!(store.keys().await.unwrap(), []);
-}
-
-async fn uploads_are_forgotten_in_time(fresh: Fresh) {
-    let upload = |id: &str, expires_ms| Upload {
-        id: id.to_owned(),
-        owner: Some("k".to_owned()),
-        length: 5 << 30,
-        metadata: "{\"filename\":\"말.wav\"}".to_owned(),
-        created_ms: 1,
-        expires_ms,
-    };
-    let store = &fresh.store;
-    for (id, expires) in [("a", 20), ("b", 10), ("c", 30)] {
-        store.add_upload(&upload(id, expires)).await.unwrap();
-    }
-    assert_eq!(
-        store.add_upload(&upload("a", 1)).await.unwrap_err().kind(),
-        StoreErrorKind::Conflict
-    );
-    assert_eq!(store.upload("a").await.unwrap(), Some(upload("a", 20)));
-    let expired = store.expired_uploads(20).await.unwrap();
-    assert_eq!(expired, [upload("b", 10), upload("a", 20)]);
-    assert!(store.remove_upload("b").await.unwrap());
-    assert!(!store.remove_upload("b").await.unwrap());
-    assert_eq!(store.upload("b").await.unwrap(), None);
-    let huge = Upload {
-        length: u64::MAX,
-        ..upload("d", 1)
-    };
-    assert_eq!(
-        store.add_upload(&huge).await.unwrap_err().kind(),
-        StoreErrorKind::Invalid
-    );
 }
 
 async fn profiles_have_one_name(fresh: Fresh) {
@@ -152,21 +118,18 @@ async fn profiles_have_one_name(fresh: Fresh) {
 }
 
 async fn many_servers_may_open_an_empty_database(fresh: Fresh) {
-    let drop = "sori_profiles sori_uploads sori_keys sori_counters sori_delivery_attempts sori_deliveries sori_events sori_jobs sori_schema";
+    let drop = "sori_profiles sori_keys sori_counters sori_delivery_attempts sori_deliveries sori_events sori_jobs sori_schema";
     for table in drop.split(' ') {
         fresh.sql(&format!("DROP TABLE {table}")).await;
     }
     let opens = (0..8).map(|n| {
-        let options = StoreOptions {
-            url: fresh.url.clone(),
-            node: format!("n{n}"),
-        };
+        let options = StoreOptions::new(&fresh.url, &format!("n{n}"));
         tokio::spawn(async move { Store::open(&options).await.unwrap() })
     });
     for open in opens.collect::<Vec<_>>() {
         let store = open.await.unwrap();
         store.ping().await.unwrap();
-        assert_eq!(store.load(0).await.unwrap().queued, 0);
+        assert_eq!(store.load(0).await.unwrap().queued(), 0);
         store.close().await;
         assert_eq!(
             store.ping().await.unwrap_err().kind(),
@@ -179,10 +142,7 @@ async fn a_newer_database_is_refused(fresh: Fresh) {
     fresh
         .sql("INSERT INTO sori_schema (version) VALUES (1000)")
         .await;
-    let options = StoreOptions {
-        url: fresh.url.clone(),
-        node: "two".to_owned(),
-    };
+    let options = StoreOptions::new(&fresh.url, "two");
     let error = Store::open(&options).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Damaged);
     assert!(error.to_string().contains("1000"), "{error}");
@@ -205,10 +165,7 @@ async fn a_newer_database_is_refused(fresh: Fresh) {
                 "{entry:?}"
             );
         }
-        let nowhere = StoreOptions {
-            url: "sqlite:///proc/nowhere/sori.db".to_owned(),
-            node: "one".to_owned(),
-        };
+        let nowhere = StoreOptions::new("sqlite:///proc/nowhere/sori.db", "one");
         assert!(Store::open(&nowhere).await.is_err());
         std::fs::write(
             fresh.folder.path().join("text.db"),
