@@ -1,15 +1,16 @@
 //! What every handler and every worker slot shares.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use sori_store::{Blobs, Job, JobId, Store};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use crate::admission::Standing;
 use crate::clock::Clock;
 use crate::config::ServerConfig;
 use crate::media_roots::{Buckets, MediaRoots};
@@ -61,6 +62,10 @@ pub struct Shared {
     pub uploads: Uploads,
     /// Rates by key.
     pub limits: Mutex<RateLimiter>,
+    /// The last look at what there is to do; a lock of tokio's, so that one looks and the others wait for it.
+    pub standing: tokio::sync::Mutex<Option<Standing>>,
+    /// Places for documents in memory: so many are written in another shape at once, the next wait.
+    pub documents: Arc<Semaphore>,
     /// Folders that requests may name.
     pub roots: MediaRoots,
     /// Buckets that requests may name.
@@ -73,6 +78,8 @@ pub struct Shared {
     pub models: Vec<ModelInfo>,
     /// What workers have loaded, by stage; written when one gets ready.
     pub loaded: Mutex<BTreeMap<String, String>>,
+    /// The numbers of the worker processes.
+    pub workers: Mutex<BTreeSet<u32>>,
     /// Wakes slots when a job came in. A `Notify`: one waiting slot wakes; those that miss it look every second.
     pub work: Notify,
     /// Wakes the sender of callbacks, in the same way.

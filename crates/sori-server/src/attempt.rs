@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
-use sori_store::{Ending, Job, Lease, Progress};
+use sori_store::{Ending, Job, JobId, Lease, Progress};
 use tokio::fs;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -16,6 +16,7 @@ use tracing::Instrument;
 use crate::app::App;
 use crate::callback::{Coalescer, ProgressSender, stage_message};
 use crate::dispatch::{Slot, again, for_good};
+use crate::metrics::QueueLabel;
 use crate::news::News;
 use crate::request::{Request, Source, Work, sample_key};
 use crate::work::{Analyze, Enroll, HEARD, Order, Reference, Report, StageSeconds};
@@ -93,7 +94,9 @@ async fn run(app: &App, slot: &mut Slot, lease: &Lease) {
     let begun = app.clock.now_ms();
     if lease.attempt == 1 {
         let waited = (app.clock.now_ms() - lease.job.created_ms) as f64 / 1e3;
-        app.metrics.queue_wait.observe(waited);
+        let queue = lease.job.priority.name().to_owned();
+        let wait = app.metrics.queue_wait.get_or_create(&QueueLabel { queue });
+        wait.observe(waited);
     }
     let outcome = tokio::select! {
         // The heart beats until the results are put away, however long that takes.
@@ -361,7 +364,8 @@ impl Attempt<'_> {
     async fn media(&self, job: &Job, request: &Request, folder: &Path) -> Result<PathBuf, Ending> {
         if request.rerun {
             let heard = folder.join(HEARD);
-            let key = result_key(&job.id, HEARD);
+            let gone = || for_good("input", "this job has no result to begin from");
+            let key = newest_key(job, HEARD).ok_or_else(gone)?;
             self.app.blobs.fetch_to(&key, &heard).await.map_err(|e| {
                 for_good("input", format!("what was heard is not kept any more: {e}"))
             })?;
@@ -396,9 +400,20 @@ impl Attempt<'_> {
     }
 }
 
-/// Where a result of a job is kept.
-pub(crate) fn result_key(job: &sori_store::JobId, name: &str) -> String {
-    format!("jobs/{job}/{name}")
+/// Where an attempt at a job keeps a result: in a folder of its own, so that one that was overtaken overwrites nothing.
+fn result_key(job: &JobId, attempt: i64, name: &str) -> String {
+    format!("{}/{name}", attempt_key(job, attempt))
+}
+
+/// The folder of an attempt's results.
+fn attempt_key(job: &JobId, attempt: i64) -> String {
+    format!("jobs/{job}/{attempt}")
+}
+
+/// Where the newest result of a job is; nothing where it has none.
+pub(crate) fn newest_key(job: &Job, name: &str) -> Option<String> {
+    let result = job.result?;
+    Some(result_key(&job.id, result.attempt, name))
 }
 
 async fn sleep_until(when: Option<tokio::time::Instant>) {

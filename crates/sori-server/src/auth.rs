@@ -28,6 +28,7 @@ pub async fn check(State(app): State<App>, mut request: Request, next: Next) -> 
         return ApiError::new(ErrorKind::Forbidden, message).into_response();
     }
     let needed = match *request.method() {
+        _ if request.uri().path() == "/metrics" => Scope::Metrics,
         Method::GET | Method::HEAD | Method::OPTIONS => Scope::JobsRead,
         _ => Scope::JobsWrite,
     };

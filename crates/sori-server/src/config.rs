@@ -99,12 +99,18 @@ pub struct LimitsSection {
     pub media_bytes: u64,
     /// Longest recording in seconds.
     pub media_seconds: u64,
+    /// Most channels of a recording.
+    pub media_channels: usize,
+    /// Most pixels of a picture that is decoded.
+    pub media_pixels: u64,
     /// Jobs that wait or run at once.
     pub queued_jobs: u64,
     /// Bytes of recordings that wait at once.
     pub queued_bytes: u64,
     /// Bytes that must stay free on the disk.
     pub free_bytes: u64,
+    /// Memory that must be free before anything is accepted, in MB.
+    pub free_memory_mb: u64,
     /// Seconds in which the head of a request must arrive.
     pub header_seconds: u64,
     /// Seconds without a byte after which an upload is given up.
@@ -127,6 +133,8 @@ pub struct WorkersSection {
     pub memory_mb: u64,
     /// Seconds that an attempt at a job may take, beside ten times its length.
     pub job_seconds: u64,
+    /// Seconds until another try, after the first failure or lost process, the second, and all others.
+    pub retry_seconds: [u32; 3],
 }
 
 /// Where recordings may come from.
@@ -335,13 +343,16 @@ fn like(table: &toml::Table, (section, key): (&str, &str), text: &str) -> toml::
         Some(toml::Value::Boolean(_)) => text
             .parse()
             .map_or_else(|_| text_value(), toml::Value::Boolean),
-        Some(toml::Value::Array(_)) => toml::Value::Array(
-            text.split(',')
-                .map(str::trim)
-                .filter(|part| !part.is_empty())
-                .map(|part| toml::Value::String(part.to_owned()))
-                .collect(),
-        ),
+        Some(toml::Value::Array(known)) => {
+            let number = |part: &str| part.parse().ok().map(toml::Value::Integer);
+            let numbers = known.first().is_some_and(toml::Value::is_integer);
+            let parts = text.split(',').map(str::trim).filter(|p| !p.is_empty());
+            let value = |part: &str| {
+                let number = number(part).filter(|_| numbers);
+                number.unwrap_or_else(|| toml::Value::String(part.to_owned()))
+            };
+            toml::Value::Array(parts.map(value).collect())
+        }
         _ => text_value(),
     }
 }
@@ -364,6 +375,7 @@ mod tests {
         let environment = [
             ("SORI_WORKERS_COUNT", "3"),
             ("SORI_SOURCES_S3_BUCKETS", "a, b"),
+            ("SORI_WORKERS_RETRY_SECONDS", "0,1,2"),
             ("SORI_MODELS", "/models"),
             ("SORI_LOG_LEVEL", "warn"),
         ]
@@ -373,6 +385,7 @@ mod tests {
         assert_eq!(config.server.listen, "0.0.0.0:1");
         assert_eq!(config.workers.count, 3);
         assert_eq!(config.sources.s3_buckets, ["a", "b"]);
+        assert_eq!(config.workers.retry_seconds, [0, 1, 2]);
         assert_eq!(config.log.level, "trace");
         assert_eq!(config.limits, ServerConfig::default().limits);
     }
@@ -388,6 +401,7 @@ mod tests {
             ("[workers]\ncount = 0", "from 1 to 256"),
             ("listen = 1", "outside of a section"),
             ("[server", "sori.toml"),
+            ("[workers]\nretry_seconds = [1]", "length 3"),
             ("[server]\ntls = \"maybe\"", "maybe"),
         ] {
             std::fs::write(&file, text).expect("written");

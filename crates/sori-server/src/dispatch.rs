@@ -1,11 +1,11 @@
 //! Slots: each takes one job after the other from the store and has a worker process do it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sori_store::Ending;
 use tokio::task::JoinSet;
 
-use crate::app::App;
+use crate::app::{App, lock};
 use crate::attempt::attempt;
 use crate::process::{Process, WorkerCommand};
 use crate::work::Report;
@@ -78,20 +78,27 @@ impl Slot {
     /// Saying why there is none.
     pub(crate) async fn ready(&mut self, app: &App) -> Result<&mut Process, String> {
         if self.process.is_none() {
+            let begun = Instant::now();
             let mut process = Process::start(&self.command)
                 .map_err(|e| format!("{}: {e}", self.command.program.display()))?;
             match tokio::time::timeout(LOADING, process.next()).await {
                 Ok(Some(Report::Ready { models })) => {
-                    *crate::app::lock(&app.loaded) = models;
+                    // One without models says in each job why; it is not ready.
+                    self.ready = !models.is_empty();
+                    *lock(&app.loaded) = models;
                 }
                 _ => {
                     let how = process.kill().await;
                     return Err(format!("the worker ended before it was ready: {how}"));
                 }
             }
+            lock(&app.workers).extend(process.id());
             self.process = Some(process);
-            self.ready = true;
-            app.metrics.workers_ready.inc();
+            if self.ready {
+                let took = begun.elapsed().as_secs_f64();
+                app.metrics.model_load.observe(took);
+                app.metrics.workers_ready.inc();
+            }
         }
         Ok(self.process.as_mut().expect("it was just put there"))
     }
@@ -102,7 +109,12 @@ impl Slot {
             app.metrics.workers_ready.dec();
         }
         match self.process.take() {
-            Some(process) => Some(process.kill().await),
+            Some(process) => {
+                if let Some(id) = process.id() {
+                    lock(&app.workers).remove(&id);
+                }
+                Some(process.kill().await)
+            }
             None => None,
         }
     }

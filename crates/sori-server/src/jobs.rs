@@ -11,6 +11,7 @@ use crate::app::App;
 use crate::dispatch::{again, for_good};
 use crate::fetch::{FetchErrorKind, FetchLimits, FetchOrder, fetch_to};
 use crate::keys::Caller;
+use crate::metrics::Reason;
 use crate::request::{Request, Source, Work};
 use crate::staging::Staged;
 use crate::submit::{Submission, Wanted};
@@ -52,6 +53,10 @@ impl App {
     /// # Errors
     /// When the store does not answer.
     pub async fn cancel(&self, id: &JobId) -> Result<(), ApiError> {
+        let job = self.store.job(id).await?;
+        if job.is_none_or(|job| job.state.is_terminal()) {
+            return Ok(());
+        }
         if self.store.cancel(id, self.clock.now_ms()).await?.is_some() {
             tracing::info!(job = %id, "cancel asked");
             self.changed(id);
@@ -94,19 +99,21 @@ impl App {
     /// Whether the recording of a job is still wanted. That of one that failed or was cancelled is: it can be tried again.
     pub(crate) fn keeps_media(&self, job: &Job) -> bool {
         // What a voice was learned from is not kept.
-        let learned =
-            serde_json::from_str::<Request>(&job.request).is_ok_and(|r| r.work == Work::Enroll);
+        let learned = Work::of(job) == Work::Enroll;
         match job.state {
             JobState::Done | JobState::Partial => self.config.storage.keep_media && !learned,
             state => !(learned && state.is_terminal()),
         }
     }
 
-    /// Removes what a job needs no more once it has ended, however it did: its folder, and its recording unless that is kept.
+    /// Counts a job that has ended now, however it did, and removes what it needs no more: its folder, and its recording unless
+    /// that is kept.
     pub(crate) async fn after_end(&self, job: &Job) {
         if !job.state.is_terminal() {
             return;
         }
+        self.metrics.count_end(job, Work::of(job));
+        tracing::info!(job = %job.id, state = job.state.name(), "ended");
         match tokio::fs::remove_dir_all(self.folder(&job.id)).await {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 tracing::error!(%error, job = %job.id, "its folder is not removed");
@@ -137,6 +144,8 @@ impl App {
     pub(crate) async fn lost(&self, jobs: &[JobId]) -> Result<(), StoreError> {
         for id in jobs {
             tracing::warn!(job = %id, "its worker is lost");
+            let reason = "lost_worker".to_owned();
+            self.metrics.retries.get_or_create(&Reason { reason }).inc();
             self.changed(id);
             self.work.notify_one();
             self.outbox.notify_one();

@@ -110,27 +110,27 @@ pub enum Scope {
     JobsWrite,
     /// To see one's jobs and their results.
     JobsRead,
-    /// To transcribe live.
-    Live,
+    /// To read the server's numbers, `/metrics`.
+    Metrics,
     /// Everything, and everybody's jobs.
     Admin,
 }
 
 /// A text that names no scope.
 #[derive(Debug, thiserror::Error)]
-#[error("no such scope: {0:?} (jobs:write, jobs:read, live, admin)")]
+#[error("no such scope: {0:?} (jobs:write, jobs:read, metrics, admin)")]
 pub struct ScopeError(String);
 
 impl Scope {
     /// Every scope, in the order of the documentation.
-    pub const ALL: [Self; 4] = [Self::JobsWrite, Self::JobsRead, Self::Live, Self::Admin];
+    pub const ALL: [Self; 4] = [Self::JobsWrite, Self::JobsRead, Self::Metrics, Self::Admin];
 
     /// The name in the store and on command lines.
     pub fn name(self) -> &'static str {
         match self {
             Self::JobsWrite => "jobs:write",
             Self::JobsRead => "jobs:read",
-            Self::Live => "live",
+            Self::Metrics => "metrics",
             Self::Admin => "admin",
         }
     }

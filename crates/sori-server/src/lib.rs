@@ -9,7 +9,7 @@
 //! | module | holds |
 //! |---|---|
 //! | `serve`, `router`, `auth`, `config`, `tls` | the server from start to end, its routes, who may ask |
-//! | `submit`, `waiting`, `form`, `staging`, `uploads`, `request` | recordings and requests on their way in |
+//! | `admission`, `submit`, `waiting`, `form`, `staging`, `uploads`, `request` | recordings and requests on their way in |
 //! | `netguard`, `fetch`, `media_roots` | which addresses, paths and buckets may be named |
 //! | `dispatch`, `attempt`, `process`, `work` | workers and their jobs |
 //! | `speakers` | voices that are remembered |
@@ -17,6 +17,7 @@
 //! | `api`, `openai`, `deepgram` | the dialects |
 
 pub mod admin;
+mod admission;
 mod api;
 mod app;
 mod attempt;

@@ -8,13 +8,33 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
+use sori_store::lease::{MAX_FAILURES, MAX_LOSSES};
+use sori_store::{Job, JobState, Load};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// One label; its name depends on the metric.
+use crate::request::Work;
+
+/// The end of a job.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct State {
-    /// The state a job ended in.
+pub struct End {
+    /// analyze or enroll.
+    pub task: String,
+    /// The state it ended in.
     pub state: String,
+}
+
+/// What jobs do.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Task {
+    /// analyze or enroll.
+    pub task: String,
+}
+
+/// Where jobs wait.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct QueueLabel {
+    /// high, normal or low.
+    pub queue: String,
 }
 
 /// A stage of the work.
@@ -22,6 +42,8 @@ pub struct State {
 pub struct StageLabel {
     /// As documents name it.
     pub stage: String,
+    /// The network that does it, where it is one.
+    pub model: String,
 }
 
 /// Why something happened.
@@ -44,22 +66,30 @@ pub struct Answer {
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    /// Jobs that ended, by state.
-    pub jobs: Family<State, Counter>,
+    /// Jobs that ended, by task and state.
+    pub jobs: Family<End, Counter>,
     /// Seconds from acceptance to the end.
-    pub job_duration: Histogram,
+    pub job_duration: Family<Task, Histogram>,
     /// Seconds from acceptance to the first attempt.
-    pub queue_wait: Histogram,
+    pub queue_wait: Family<QueueLabel, Histogram>,
     /// Seconds that stages took.
     pub stage_duration: Family<StageLabel, Histogram>,
-    /// Computing time over sound time of whole jobs.
-    pub real_time_factor: Histogram,
+    /// Computing time over sound time of stages.
+    pub real_time_factor: Family<StageLabel, Histogram>,
     /// Seconds of sound that were worked on.
-    pub audio_seconds: Counter<f64, AtomicU64>,
-    /// Attempts after the first, by reason: failure, lost_worker.
+    pub audio_seconds: Family<StageLabel, Counter<f64, AtomicU64>>,
+    /// Attempts that did not work, by reason: failure, lost_worker.
     pub retries: Family<Reason, Counter>,
+    /// Jobs that failed after all their tries.
+    pub dead_letters: Counter,
+    /// Seconds that a worker took to load its models.
+    pub model_load: Histogram,
+    /// Bytes of memory that the worker processes have.
+    pub worker_resident: Gauge,
     /// Deliveries of callbacks, by result.
     pub deliveries: Family<Reason, Counter>,
+    /// Seconds from the end of a job to the delivery of its callback.
+    pub webhook_delay: Histogram,
     /// Addresses that were refused, by rule.
     pub denied: Family<Reason, Counter>,
     /// Requests, by route and status.
@@ -67,9 +97,9 @@ pub struct Metrics {
     /// Seconds that answers took.
     pub request_duration: Histogram,
     /// Jobs that wait.
-    pub queue_depth: Gauge,
+    pub queue_depth: Family<QueueLabel, Gauge>,
     /// Age of the oldest one that waits.
-    pub queue_oldest: Gauge,
+    pub queue_oldest: Family<QueueLabel, Gauge>,
     /// Jobs at work.
     pub running: Gauge,
     /// Worker processes that have their models.
@@ -89,21 +119,27 @@ impl Metrics {
     /// Numbers that all begin at 0.
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix("sori");
-        let work = || Histogram::new(WORK);
+        fn work() -> Histogram {
+            Histogram::new(WORK)
+        }
         let metrics = Self {
             jobs: Family::default(),
-            job_duration: work(),
-            queue_wait: work(),
-            stage_duration: Family::new_with_constructor(|| Histogram::new(WORK)),
-            real_time_factor: Histogram::new(FACTOR),
-            audio_seconds: Counter::default(),
+            job_duration: Family::new_with_constructor(work),
+            queue_wait: Family::new_with_constructor(work),
+            stage_duration: Family::new_with_constructor(work),
+            real_time_factor: Family::new_with_constructor(|| Histogram::new(FACTOR)),
+            audio_seconds: Family::default(),
             retries: Family::default(),
+            dead_letters: Counter::default(),
+            model_load: Histogram::new(LATENCY),
+            worker_resident: Gauge::default(),
             deliveries: Family::default(),
+            webhook_delay: Histogram::new(WORK),
             denied: Family::default(),
             requests: Family::default(),
             request_duration: Histogram::new(LATENCY),
-            queue_depth: Gauge::default(),
-            queue_oldest: Gauge::default(),
+            queue_depth: Family::default(),
+            queue_oldest: Family::default(),
             running: Gauge::default(),
             workers_ready: Gauge::default(),
             ended_jobs: AtomicU64::default(),
@@ -119,68 +155,98 @@ impl Metrics {
 
     /// Gives every number its name.
     fn register(&self, r: &mut Registry) {
-        let seconds: [(&str, &str, &Histogram); 3] = [
-            (
-                "job_duration",
-                "From acceptance to the end",
-                &self.job_duration,
-            ),
-            (
-                "queue_wait",
-                "From acceptance to the first attempt",
-                &self.queue_wait,
-            ),
-            (
-                "http_request_duration",
-                "Time to answer",
-                &self.request_duration,
-            ),
-        ];
-        for (name, help, what) in seconds {
+        let mut seconds = |name: &str, help: &str, what: &Histogram| {
             r.register_with_unit(name, help, Unit::Seconds, what.clone());
-        }
+        };
+        let answered = &self.request_duration;
+        seconds("http_request_duration", "Time to answer", answered);
+        let help = "From the end of a job to its delivered callback";
+        seconds("webhook_delay", help, &self.webhook_delay);
+        let help = "Time of workers to load their models";
+        seconds("model_load", help, &self.model_load);
+        let (wait, took) = (self.queue_wait.clone(), self.job_duration.clone());
+        let help = "From acceptance to the first attempt";
+        r.register_with_unit("queue_wait", help, Unit::Seconds, wait);
+        let help = "From acceptance to the end";
+        r.register_with_unit("job_duration", help, Unit::Seconds, took);
         let stages = self.stage_duration.clone();
         r.register_with_unit("stage_duration", "Time of stages", Unit::Seconds, stages);
         let factor = self.real_time_factor.clone();
-        r.register_with_unit(
-            "rtf",
-            "Computing time over sound time of jobs",
-            Unit::Ratios,
-            factor,
-        );
+        let help = "Computing time over sound time of stages";
+        r.register_with_unit("rtf", help, Unit::Other("ratio".to_owned()), factor);
         let audio = self.audio_seconds.clone();
         r.register_with_unit("audio", "Sound that was worked on", Unit::Seconds, audio);
         let oldest = self.queue_oldest.clone();
-        r.register_with_unit(
-            "queue_oldest",
-            "Age of the oldest job that waits",
-            Unit::Seconds,
-            oldest,
-        );
+        let help = "Age of the oldest job that waits";
+        r.register_with_unit("queue_oldest", help, Unit::Seconds, oldest);
+        let resident = self.worker_resident.clone();
+        let help = "Memory of the worker processes";
+        r.register_with_unit("worker_resident", help, Unit::Bytes, resident);
         let reasons = [
-            ("job_attempts", "Attempts after the first", &self.retries),
+            ("job_attempts", "Attempts that did not work", &self.retries),
             ("webhook_deliveries", "Callbacks", &self.deliveries),
             ("netguard_denied", "Addresses refused", &self.denied),
         ];
         for (name, help, what) in reasons {
             r.register(name, help, what.clone());
         }
+        let ready = &self.workers_ready;
         let gauges = [
-            ("queue_depth", "Jobs that wait", &self.queue_depth),
             ("jobs_running", "Jobs at work", &self.running),
-            (
-                "workers_ready",
-                "Workers with their models",
-                &self.workers_ready,
-            ),
+            ("workers_ready", "Workers with their models", ready),
         ];
         for (name, help, what) in gauges {
             r.register(name, help, what.clone());
         }
+        let depth = self.queue_depth.clone();
+        r.register("queue_depth", "Jobs that wait", depth);
         r.register("jobs", "Jobs that ended", self.jobs.clone());
+        let dead = self.dead_letters.clone();
+        r.register(
+            "dead_letters",
+            "Jobs that failed after all their tries",
+            dead,
+        );
         r.register("http_requests", "Requests", self.requests.clone());
         let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         r.register("build", "The program", build);
+    }
+
+    /// Counts a job that has ended now.
+    pub fn count_end(&self, job: &Job, task: Work) {
+        let (task, state) = (task.name().to_owned(), job.state.name().to_owned());
+        let ended = job.finished_ms.unwrap_or(job.created_ms);
+        let took = (ended - job.created_ms) as f64 / 1e3;
+        let label = Task { task: task.clone() };
+        self.job_duration.get_or_create(&label).observe(took);
+        self.jobs.get_or_create(&End { task, state }).inc();
+        let tried_out = job.failures >= MAX_FAILURES || job.losses >= MAX_LOSSES;
+        if job.state == JobState::Failed && tried_out {
+            self.dead_letters.inc();
+        }
+    }
+
+    /// Counts a stage that worked on so many seconds of sound.
+    pub fn count_stage(&self, label: &StageLabel, seconds: f64, sound: f64) {
+        self.stage_duration.get_or_create(label).observe(seconds);
+        if sound > 0.0 {
+            self.audio_seconds.get_or_create(label).inc_by(sound);
+            let factor = self.real_time_factor.get_or_create(label);
+            factor.observe(seconds / sound);
+        }
+    }
+
+    /// Notes how much there is to do at `now_ms`.
+    pub fn note_load(&self, load: &Load, now_ms: i64) {
+        for (priority, queue) in &load.queues {
+            let label = QueueLabel {
+                queue: priority.name().to_owned(),
+            };
+            let depth = self.queue_depth.get_or_create(&label);
+            depth.set(queue.depth as i64);
+            let age = queue.oldest_ms.map_or(0, |since| (now_ms - since).max(0));
+            self.queue_oldest.get_or_create(&label).set(age / 1000);
+        }
     }
 
     /// Seconds that jobs took on average, of those that ended; 10 before the first has.

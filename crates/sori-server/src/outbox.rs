@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 
 use crate::ErrorKind;
 use crate::app::App;
-use crate::attempt::result_key;
+use crate::attempt::newest_key;
 use crate::callback::{
     self, CallbackTarget, JobOutcome, Message, News, Outcome, Verdict, deliver, next_try,
 };
@@ -101,13 +101,17 @@ async fn one(app: &App, delivery: &Delivery) -> Result<(), crate::ApiError> {
         callback::Next::GiveUp => Next::GiveUp,
         callback::Next::Disabled => Next::Disabled,
     };
-    let reason = match next {
+    let reason = match &next {
         Next::Done => "delivered",
         Next::At(_) => "failed",
         Next::GiveUp => "given_up",
         Next::Disabled => "disabled",
     }
     .to_owned();
+    if matches!(next, Next::Done) {
+        let delay = app.clock.now_ms() - delivery.ending.finished_ms;
+        app.metrics.webhook_delay.observe(delay.max(0) as f64 / 1e3);
+    }
     app.metrics
         .deliveries
         .get_or_create(&Reason { reason })
@@ -178,7 +182,10 @@ pub(crate) fn told(id: &JobId, form: CallbackForm, news: &News<'_>, at_ms: i64) 
 
 /// The document, or where it is and its SHA-256 when it is too long for a body; nothing when it is gone.
 async fn result(app: &App, id: &JobId) -> Result<Option<Value>, crate::ApiError> {
-    let key = result_key(id, DOCUMENT);
+    let job = app.store.job(id).await?;
+    let Some(key) = job.and_then(|job| newest_key(&job, DOCUMENT)) else {
+        return Ok(None);
+    };
     let most = app.config.callbacks.inline_bytes as u64;
     let found = async {
         if let Some(bytes) = app.small_blob(&key, most).await? {

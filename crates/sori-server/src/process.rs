@@ -54,6 +54,11 @@ impl Process {
         })
     }
 
+    /// Its number, while it lives.
+    pub fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// Sends an order.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use sori_store::Job;
 
 use crate::JobOptions;
 use crate::config::CallbackForm;
@@ -40,6 +41,22 @@ pub enum Work {
     Analyze,
     /// The voice in it, and in the samples, is remembered under the name of the request.
     Enroll,
+}
+
+impl Work {
+    /// What a job is to do.
+    pub fn of(job: &Job) -> Self {
+        let request = serde_json::from_str::<Request>(&job.request);
+        request.map(|request| request.work).unwrap_or_default()
+    }
+
+    /// The name, as in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Analyze => "analyze",
+            Self::Enroll => "enroll",
+        }
+    }
 }
 
 /// A sample of a voice.

@@ -1,6 +1,6 @@
 //! The service from its start to its end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -16,7 +16,7 @@ use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use sori_store::{BlobOptions, Blobs, KeyRecord, Store, StoreOptions};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, ModelInfo, Shared};
@@ -36,6 +36,8 @@ use crate::tls::{Tls, TlsSource};
 use crate::uploads::{UploadLimits, Uploads};
 use crate::{dispatch, janitor, outbox, router};
 
+/// Documents in memory at once, as a share of cores would be: each is written by one thread.
+const DOCUMENTS: usize = 4;
 /// How often it is looked whether the server shall stop.
 const LOOK: Duration = Duration::from_millis(50);
 /// Time that jobs get beyond the drain to be given back.
@@ -204,13 +206,15 @@ pub(crate) fn store_options(config: &ServerConfig) -> Result<StoreOptions, Serve
     fs::create_dir_all(data).map_err(|e| folder(&e))?;
     let node = kept(&data.join("node"), || uuid::Uuid::new_v4().to_string());
     let node = node.map_err(|e| folder(&e))?;
-    match config.storage.database.as_str() {
-        "" => StoreOptions::sqlite(&data.join("sori.db"), &node).map_err(|e| folder(&e)),
-        url => Ok(StoreOptions {
-            url: url.to_owned(),
-            node,
-        }),
-    }
+    let options = match config.storage.database.as_str() {
+        "" => StoreOptions::sqlite(&data.join("sori.db"), &node).map_err(|e| folder(&e))?,
+        url => StoreOptions::new(url, &node),
+    };
+    let backoff_ms = config.workers.retry_seconds.map(|s| i64::from(s) * 1000);
+    Ok(StoreOptions {
+        backoff_ms,
+        ..options
+    })
 }
 
 /// The state of the server.
@@ -237,7 +241,8 @@ async fn open(
     });
     let blobs = blobs.map_err(|e| because("storage.blobs")(&e))?;
     let idle = Duration::from_secs(config.limits.idle_seconds);
-    let staging = Staging::new(&in_data("staging"), config.limits.media_bytes, idle);
+    let limits = (config.limits.media_bytes, config.limits.free_bytes);
+    let staging = Staging::new(&in_data("staging"), limits, idle);
     let staging = staging.map_err(|e| folder(&e))?;
     let uploads = UploadLimits {
         max_bytes: config.limits.media_bytes,
@@ -265,10 +270,13 @@ async fn open(
         buckets: Buckets::new(config.sources.s3_buckets.clone()),
         roots: roots.map_err(|e| because("sources.media_roots")(&e))?,
         limits: Mutex::new(RateLimiter::new(limits)),
+        standing: tokio::sync::Mutex::new(None),
+        documents: Arc::new(Semaphore::new(DOCUMENTS)),
         clock: Clock::start(),
         news: Newsroom::new(),
         models: wiring.models.clone(),
         loaded: Mutex::new(BTreeMap::new()),
+        workers: Mutex::new(BTreeSet::new()),
         work: Notify::new(),
         outbox: Notify::new(),
         draining: CancellationToken::new(),

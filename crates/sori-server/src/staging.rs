@@ -18,6 +18,9 @@ use crate::{ApiError, ErrorKind};
 const SLOWEST: u64 = 64 << 10;
 const WINDOW: Duration = Duration::from_secs(60);
 
+/// From one look at the free disk to the next: what many uploads at once bring was not there when they were admitted.
+const LOOK_BYTES: u64 = 16 << 20;
+
 /// What is read and forgotten of an upload that was refused half-way, in bytes and in time.
 const LINGER_BYTES: usize = 256 << 20;
 const LINGER: Duration = Duration::from_secs(5);
@@ -38,15 +41,21 @@ pub struct Staged {
 pub struct Staging {
     folder: PathBuf,
     most_bytes: u64,
+    free_bytes: u64,
     idle: Duration,
 }
 
 impl Staging {
-    /// Staging in a folder, which is made; what an earlier process left in it is removed.
+    /// Staging in a folder, which is made; what an earlier process left in it is removed. An upload has at most `most_bytes`,
+    /// and so many as leave `free_bytes` on the disk.
     ///
     /// # Errors
     /// When the folder cannot be made or emptied.
-    pub fn new(folder: &Path, most_bytes: u64, idle: Duration) -> std::io::Result<Self> {
+    pub fn new(
+        folder: &Path,
+        (most_bytes, free_bytes): (u64, u64),
+        idle: Duration,
+    ) -> std::io::Result<Self> {
         std::fs::create_dir_all(folder)?;
         for entry in std::fs::read_dir(folder)? {
             std::fs::remove_file(entry?.path())?;
@@ -54,6 +63,7 @@ impl Staging {
         Ok(Self {
             folder: folder.to_owned(),
             most_bytes,
+            free_bytes,
             idle,
         })
     }
@@ -111,6 +121,12 @@ impl Staging {
             bytes += chunk.len() as u64;
             if bytes > self.most_bytes {
                 return Err(self.too_large());
+            }
+            if bytes / LOOK_BYTES != (bytes - chunk.len() as u64) / LOOK_BYTES
+                && fs4::available_space(&self.folder)? < self.free_bytes
+            {
+                let message = "the server's disk is nearly full; nothing was accepted";
+                return Err(ApiError::new(ErrorKind::Storage, message).retry_after(60));
             }
             hash.update(&chunk);
             out.write_all(&chunk).await?;
@@ -199,7 +215,7 @@ mod tests {
 
     fn staging(most: u64) -> (tempfile::TempDir, Staging) {
         let folder = tempfile::tempdir().expect("a folder");
-        let staging = Staging::new(folder.path(), most, Duration::from_secs(5)).expect("made");
+        let staging = Staging::new(folder.path(), (most, 0), Duration::from_secs(5)).expect("made");
         (folder, staging)
     }
 
@@ -228,11 +244,27 @@ mod tests {
         assert_eq!(left(&folder), 0);
     }
 
+    #[tokio::test]
+    async fn an_upload_leaves_room_on_the_disk() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let limits = (u64::MAX, u64::MAX);
+        let staging = Staging::new(folder.path(), limits, Duration::from_secs(5)).expect("made");
+        let small = [Ok::<_, String>(Bytes::from("a"))];
+        staging
+            .take(stream::iter(small))
+            .await
+            .expect("too small to look");
+        let large = (0..17).map(|_| Ok::<_, String>(Bytes::from(vec![0; 1 << 20])));
+        let error = staging.take(stream::iter(large)).await.expect_err("full");
+        assert_eq!(error.kind(), ErrorKind::Storage);
+        assert_eq!(left(&folder), 0);
+    }
+
     #[test]
     fn what_an_earlier_process_left_is_removed() {
         let (folder, _) = staging(1);
         std::fs::write(folder.path().join("upload-x"), "half").expect("written");
-        Staging::new(folder.path(), 1, Duration::from_secs(1)).expect("made");
+        Staging::new(folder.path(), (1, 0), Duration::from_secs(1)).expect("made");
         assert_eq!(left(&folder), 0);
     }
 }

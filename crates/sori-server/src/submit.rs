@@ -96,45 +96,24 @@ impl App {
         Ok(Given::Elsewhere(source))
     }
 
-    /// Refuses work before it is sent, where the queue or the disk is full.
-    ///
-    /// # Errors
-    /// 429 with the time to come back, or 507.
-    pub async fn admit(&self) -> Result<(), ApiError> {
-        if self.draining.is_cancelled() {
-            return Err(
-                ApiError::new(ErrorKind::Unavailable, "the server is stopping").retry_after(30),
-            );
-        }
-        let free = fs4::available_space(&self.data)?;
-        if free < self.config.limits.free_bytes {
-            let message = "the server's disk is nearly full; nothing was accepted";
-            return Err(ApiError::new(ErrorKind::Storage, message).retry_after(60));
-        }
-        let load = self.store.load(self.clock.now_ms()).await?;
-        let limits = &self.config.limits;
-        if load.queued >= limits.queued_jobs || load.bytes >= limits.queued_bytes {
-            let message = format!("{} jobs wait already; come back later", load.queued);
-            return Err(
-                ApiError::new(ErrorKind::TooMany, message).retry_after(self.patience(load.queued))
-            );
-        }
-        Ok(())
-    }
-
-    /// Seconds until a place in the queue should be free: a share of the time that its jobs will take.
-    fn patience(&self, queued: u64) -> u64 {
-        let each = self.metrics.mean_job_seconds();
-        let whole = queued as f64 * each / self.config.workers.count as f64;
-        (whole / 10.0).clamp(1.0, 3600.0) as u64
-    }
-
-    /// Accepts a job: when this returns it is on the disk and will reach its end.
+    /// Accepts a job: when this returns it is on the disk and will reach its end. A client that hangs up meanwhile stops
+    /// nothing half-way.
     ///
     /// # Errors
     /// When something asked for is not allowed or out of range, the same id was asked for something else (409), or the
     /// queue is full (429).
     pub async fn submit(
+        &self,
+        caller: &Caller,
+        submission: Submission,
+    ) -> Result<Submitted, ApiError> {
+        let (app, caller) = (self.clone(), caller.clone());
+        let submitted = tokio::spawn(async move { app.submit_here(&caller, submission).await });
+        submitted.await.map_err(ApiError::internal)?
+    }
+
+    /// [`App::submit`] by whoever lets it come to its end.
+    pub(crate) async fn submit_here(
         &self,
         caller: &Caller,
         mut submission: Submission,
@@ -180,6 +159,7 @@ impl App {
             }
             Given::Upload(_) => return Err(ApiError::internal("an upload is staged first")),
         };
+        self.resolve(&source, wanted.callback.as_deref()).await?;
         let request = self.request(&submission, source);
         let samples = &submission.samples;
         let mut new = NewJob {
@@ -209,6 +189,24 @@ impl App {
             self.remove_media(&key).await?;
         }
         accepted
+    }
+
+    /// Looks where the names in a request's URLs lead, so that it is refused when it comes and not when the job begins; they
+    /// are looked at again then.
+    async fn resolve(&self, source: &Source, callback: Option<&str>) -> Result<(), ApiError> {
+        let media = match source {
+            Source::Url(url) => Some((url.as_str(), Purpose::Media, "url")),
+            _ => None,
+        };
+        let callback = callback.map(|url| (url, Purpose::Callback, "callback_url"));
+        for (url, purpose, field) in media.into_iter().chain(callback) {
+            let (guard, checked) = (self.guard.clone(), self.guard.check_url(url, purpose)?);
+            let looked =
+                tokio::task::spawn_blocking(move || guard.check_addresses(&checked, purpose));
+            let looked = looked.await.map_err(ApiError::internal)?;
+            looked.map_err(|denied| ApiError::from(denied).about(field))?;
+        }
+        Ok(())
     }
 
     /// Writes a recording and its samples to where they are kept.
@@ -287,7 +285,7 @@ impl App {
             }
             Ok(Accepted::Known(job)) => Submitted::Known(job),
             Err(error) => {
-                let queued = self.store.load(self.clock.now_ms()).await?.queued;
+                let queued = self.recent_load().await?.queued();
                 let error = ApiError::from(error);
                 return Err(match error.kind() {
                     ErrorKind::TooMany => error.retry_after(self.patience(queued)),

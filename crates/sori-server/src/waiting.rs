@@ -6,11 +6,11 @@ use sori_store::{Job, JobId};
 
 use crate::app::App;
 use crate::keys::Caller;
-use crate::submit::{Submission, Submitted};
+use crate::submit::Submission;
 use crate::{ApiError, ErrorKind};
 
 /// A request that waits for a job. Dropped before the job's end, which is what happens when the client hangs up, it cancels the
-/// job, unless that was there before or has a callback: then others wait for it.
+/// job, unless that can be asked for again by the client's own id, or has a callback. A server that stops cancels nothing.
 pub struct Waiting {
     app: App,
     id: JobId,
@@ -19,7 +19,7 @@ pub struct Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        if !self.alone {
+        if !self.alone || self.app.draining.is_cancelled() {
             return;
         }
         let (app, id) = (self.app.clone(), self.id.clone());
@@ -74,7 +74,7 @@ pub fn too_long(app: &App) -> ApiError {
 }
 
 impl App {
-    /// Submits a job that the request will wait for.
+    /// Submits a job that the request will wait for. `named` says that the client knows its id and can ask for it again.
     ///
     /// # Errors
     /// As [`App::submit`].
@@ -82,14 +82,16 @@ impl App {
         &self,
         caller: &Caller,
         submission: Submission,
+        named: bool,
     ) -> Result<Waiting, ApiError> {
-        let told = submission.callback.is_some();
-        let submitted = self.submit(caller, submission).await?;
-        Ok(Waiting {
-            app: self.clone(),
-            id: submitted.job().id.clone(),
-            alone: !told && matches!(submitted, Submitted::New(_)),
-        })
+        let (app, caller) = (self.clone(), caller.clone());
+        let alone = submission.callback.is_none() && !named;
+        // What the task gives is dropped, and so the job cancelled, where nobody waits for it any more.
+        let waiting = tokio::spawn(async move {
+            let id = app.submit_here(&caller, submission).await?.job().id.clone();
+            Ok(Waiting { app, id, alone })
+        });
+        waiting.await.map_err(ApiError::internal)?
     }
 }
 

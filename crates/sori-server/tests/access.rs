@@ -74,6 +74,21 @@ fn a_key_opens_its_scopes_and_its_own_jobs() {
     assert_eq!(get(&a, &path).status, 200);
     assert_eq!(get(&b, &path).status, 404);
     assert_eq!(get(&b, "/v1/jobs").json()["jobs"], json!([]));
+    // Numbers of others are nobody's business but an operator's.
+    let counted = |key: &str| get(key, "/v1/stats").json()["by_state"]["done"].clone();
+    while counted(&a) == json!(0) {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert_eq!(counted(&b), json!(0));
+    let stats = get(&b, "/v1/stats").json();
+    assert_eq!(
+        (&stats["deliveries_waiting"], &stats["oldest_seconds"]),
+        (&json!(null), &json!(null))
+    );
+    let scraper = key("scraper", &[Scope::Metrics], None);
+    assert_eq!(get(&scraper, "/metrics").status, 200);
+    assert_eq!(get(&scraper, "/v1/jobs").status, 403);
+    assert_eq!(get(&a, "/metrics").status, 403);
     assert_eq!(
         server
             .ask("DELETE", &path, &[("authorization", &b)], b"")
@@ -106,10 +121,22 @@ fn a_full_queue_refuses_before_work_starts() {
     let server = Server::start(folder.path(), &[("limits.queued_jobs", "1")]);
     let running = server.job("slow 30");
     server.until(&running, |job| job["state"] == "running");
-    server.job("say waits");
+    // Who was accepted before is told so, however full it is now.
+    let known = |headers: &[(&str, &str)], body: &str| {
+        let multipart = ("content-type", "multipart/form-data; boundary=b");
+        let headers = [headers, &[multipart]].concat();
+        server
+            .ask("POST", "/v1/jobs", &headers, body.as_bytes())
+            .status
+    };
+    let body = "--b\r\ncontent-disposition: form-data; name=\"file\"; filename=\"talk.txt\"\r\n\r\nsay waits\r\n--b--\r\n";
+    assert_eq!(known(&[("idempotency-key", "mine")], body), 202);
     let refused = server.upload("say no", &[]);
     assert_eq!(refused.status, 429, "{}", refused.text);
     assert!(refused.headers.contains_key("retry-after"));
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    assert_eq!(known(&[("idempotency-key", "mine")], body), 200);
+    assert_eq!(known(&[("idempotency-key", "other")], body), 429);
     let other = tempfile::tempdir().expect("a folder");
     let large = Server::start(other.path(), &[("limits.media_bytes", "10")]);
     assert_eq!(large.upload("say more than ten bytes", &[]).status, 413);
@@ -119,6 +146,11 @@ fn a_full_queue_refuses_before_work_starts() {
         &[("limits.free_bytes", "9000000000000000000")],
     );
     assert_eq!(full.upload("say x", &[]).status, 507);
+    full.stop();
+    let full = Server::start(other.path(), &[("limits.free_memory_mb", "900000000")]);
+    let refused = full.upload("say x", &[]);
+    assert_eq!(refused.status, 503, "{}", refused.text);
+    assert!(refused.headers.contains_key("retry-after"));
 }
 
 #[test]
@@ -181,19 +213,39 @@ fn answers_carry_the_headers_that_protect_browsers() {
 #[test]
 fn numbers_are_told_in_openmetrics() {
     let folder = tempfile::tempdir().expect("a folder");
-    let server = Server::start(folder.path(), &[]);
+    let server = Server::start(folder.path(), &[("workers.retry_seconds", "0,0,0")]);
+    // It loses every worker that has it, and only those.
+    let poison = server.job("crash 99");
     let id = server.job("say x");
-    server.end_of(&id);
+    assert_eq!(server.end_of(&id), "done");
+    assert_eq!(server.end_of(&poison), "failed");
+    let error = &server.get(&format!("/v1/jobs/{poison}")).json()["error"];
+    assert_eq!(error["kind"], "lost", "{error}");
+    let again = server.job("say ready");
+    server.end_of(&again);
+    server.ask("DELETE", &format!("/v1/jobs/{again}?purge=true"), &[], b"");
     server.post("/v1/jobs", &json!({"url": "http://169.254.169.254/latest"}));
     let text = server.get("/metrics").text;
+    let resident = text
+        .lines()
+        .find_map(|l| l.strip_prefix("sori_worker_resident_bytes "));
+    let resident = resident.and_then(|n| n.parse::<u64>().ok());
+    assert!(resident.is_some_and(|n| n > 1 << 20), "{text}");
     for line in [
-        "sori_jobs_total{state=\"done\"} 1",
-        "sori_queue_depth 0",
+        "sori_jobs_total{task=\"analyze\",state=\"done\"} 2",
+        "sori_jobs_total{task=\"analyze\",state=\"failed\"} 1",
+        "sori_dead_letters_total 1",
+        "sori_job_attempts_total{reason=\"lost_worker\"} 5",
+        "sori_queue_depth{queue=\"normal\"} 0",
+        "sori_queue_oldest_seconds{queue=\"high\"} 0",
         "sori_workers_ready 1",
+        "sori_model_load_seconds_count 6",
+        "sori_webhook_delay_seconds_count 0",
+        "sori_rtf_ratio_sum{stage=\"vad\",model=\"\"} 0.1",
         "sori_netguard_denied_total{",
-        "sori_http_requests_total{route=\"/v1/jobs\",status=\"202\"} 1",
-        "sori_audio_seconds_total 2",
-        "sori_job_duration_seconds_bucket",
+        "sori_http_requests_total{route=\"/v1/jobs\",status=\"202\"} 3",
+        "sori_audio_seconds_total{stage=\"vad\",model=\"\"} 4",
+        "sori_job_duration_seconds_count{task=\"analyze\"} 3",
         "# EOF",
     ] {
         assert!(text.contains(line), "{line} is not in\n{text}");

@@ -287,7 +287,7 @@ fn events_can_be_taken_up_again() {
 
 #[test]
 fn speakers_are_decided_anew_and_failures_tried_again() {
-    let (_folder, server) = server();
+    let (folder, server) = server();
     let id = server.job("say a b");
     server.end_of(&id);
     let again = server.post(
@@ -298,6 +298,8 @@ fn speakers_are_decided_anew_and_failures_tried_again() {
     assert_eq!(server.end_of(&id), "done");
     let document = server.get(&format!("/v1/jobs/{id}/result")).json();
     assert_eq!(document["rerun"], true);
+    // Each attempt has a folder of its own, and only that of the newest result is left.
+    assert_eq!(names(folder.path().join("blobs/jobs").join(&id)), ["2"]);
     let bad = server.job("fail options");
     server.end_of(&bad);
     assert_eq!(
@@ -338,6 +340,9 @@ fn a_rerun_that_is_cancelled_leaves_the_result() {
         assert_eq!(text.status, 200, "{}", text.text);
         server.ask("DELETE", "/v1/jobs/mine", &[], b"");
     }
+    let again = server.post("/v1/jobs/mine/rerun", &json!({}));
+    assert_eq!(again.status, 202, "it still has a result: {}", again.text);
+    server.ask("DELETE", "/v1/jobs/mine", &[], b"");
     let shown = server.get("/jobs/mine").json();
     assert_eq!(shown["status"], "failed");
     assert_eq!(shown["result"]["text"], "a b");

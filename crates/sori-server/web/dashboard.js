@@ -135,7 +135,7 @@ function numbers(stats) {
     ["Waiting", stats.queued], ["Running", stats.running],
     ["Oldest waiting", stats.oldest_seconds === null ? "–" : span(stats.oldest_seconds)],
     ["× real time", speed === null ? "–" : speed.toFixed(speed < 10 ? 1 : 0)],
-    ["Workers ready", stats.workers_ready], ["Failed", stats.by_state.failed], ["Callbacks waiting", stats.deliveries_waiting],
+    ["Workers ready", stats.workers_ready], ["Failed", stats.by_state.failed], ["Callbacks waiting", stats.deliveries_waiting ?? "–"],
     ["Models", models || word("none yet"), "wide"],
   ];
   at("numbers").replaceChildren(...cells.map(([name, value, kind]) =>

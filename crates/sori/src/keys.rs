@@ -33,11 +33,11 @@ enum Action {
     Add {
         /// What to call it
         name: String,
-        /// What it may do: jobs:write, jobs:read, live, admin
+        /// What it may do: jobs:write, jobs:read, metrics, admin
         #[arg(
             long,
             value_delimiter = ',',
-            default_value = "jobs:write,jobs:read,live",
+            default_value = "jobs:write,jobs:read",
             value_name = "SCOPE"
         )]
         scope: Vec<Scope>,

@@ -189,6 +189,8 @@ fn arguments(config: &ServerConfig, root: &Path) -> Vec<String> {
         format!("--models-dir={}", root.display()),
         format!("--threads={threads}"),
         format!("--max-seconds={}", config.limits.media_seconds),
+        format!("--max-channels={}", config.limits.media_channels),
+        format!("--max-pixels={}", config.limits.media_pixels),
     ];
     if config.workers.memory_mb > 0 {
         arguments.push(format!("--memory-mb={}", config.workers.memory_mb));

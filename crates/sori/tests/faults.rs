@@ -153,6 +153,41 @@ fn a_worker_that_is_killed_costs_a_window_and_not_the_job() {
 }
 
 #[test]
+fn a_job_that_kills_its_workers_ends_and_others_go_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let quick = [("SORI_WORKERS_RETRY_SECONDS", "0,0,1")];
+    let server = Service::with(folder.path(), &[], &quick);
+    let accept = |sound: &[u8]| {
+        let (status, job) = server.upload(sound, &[]).expect("accepted");
+        assert_eq!(status, 202, "{job}");
+        job["id"].as_str().expect("an id").to_owned()
+    };
+    let poison = accept(&long(600));
+    let neighbours: Vec<String> = (0..3).map(|_| accept(&recording())).collect();
+    loop {
+        let job = server.until(&poison, |job| {
+            job["state"] == "running" || job["state"] == "failed"
+        });
+        if job["state"] == "failed" {
+            assert_eq!(job["error"]["kind"], "lost", "{job}");
+            assert!(job["attempts"].as_u64() >= Some(5), "{job}");
+            break;
+        }
+        // A worker that is killed while it loads is a failure of the models, which counts for itself.
+        std::thread::sleep(Duration::from_millis(300));
+        for pid in server.workers() {
+            Command::new("kill")
+                .args(["-KILL", &pid.to_string()])
+                .status()
+                .expect("kill runs");
+        }
+    }
+    for id in &neighbours {
+        assert_eq!(server.end_of(id), "done");
+    }
+}
+
+#[test]
 fn a_server_that_is_asked_to_stop_loses_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(

@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use sysinfo::{Pid, Process, ProcessRefreshKind, ProcessesToUpdate, System};
 use utoipa::ToSchema;
 
 use crate::ApiError;
@@ -70,32 +71,37 @@ pub struct Health {
 /// Says how the service is.
 #[utoipa::path(get, path = "/health", tag = "service", security(()), responses((status = 200, body = Health)))]
 pub async fn health(State(app): State<App>) -> Result<Json<Health>, ApiError> {
-    let load = app.store.load(app.clock.now_ms()).await?;
+    let load = app.recent_load().await?;
     let models = lock(&app.loaded).clone();
     let status = match (app.draining.is_cancelled(), app.metrics.workers_ready.get()) {
         (true, _) => "stopping",
-        (_, 0) => "starting",
+        (_, 0) if lock(&app.workers).is_empty() => "starting",
+        (_, 0) => "no models",
         _ => "healthy",
     };
     Ok(Json(Health {
         status: status.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        queued: load.queued,
+        queued: load.queued(),
         running: load.running,
         models,
     }))
 }
 
-/// Gives all numbers for Prometheus.
+/// Gives all numbers for Prometheus; the key needs the scope `metrics`.
 #[utoipa::path(get, path = "/metrics", tag = "service", responses((status = 200, content_type = "application/openmetrics-text", body = String)))]
 pub async fn metrics(State(app): State<App>, _caller: Caller) -> Result<Response, ApiError> {
     let now = app.clock.now_ms();
-    let load = app.store.load(now).await?;
-    app.metrics.queue_depth.set(load.queued as i64);
-    let oldest = load
-        .oldest_ms
-        .map_or(0, |since| (now - since).max(0) / 1000);
-    app.metrics.queue_oldest.set(oldest);
+    app.metrics.note_load(&app.store.load(now).await?, now);
+    let ids: Vec<_> = lock(&app.workers)
+        .iter()
+        .map(|id| Pid::from_u32(*id))
+        .collect();
+    let mut system = System::new();
+    let memory = ProcessRefreshKind::nothing().with_memory();
+    system.refresh_processes_specifics(ProcessesToUpdate::Some(&ids), true, memory);
+    let resident: u64 = system.processes().values().map(Process::memory).sum();
+    app.metrics.worker_resident.set(resident as i64);
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, kind)], app.metrics.text()).into_response())
 }

@@ -92,22 +92,23 @@ pub struct JobForm {
 /// and will reach an end, whatever happens to the server.
 #[utoipa::path(post, path = "/v1/jobs", tag = "jobs",
     request_body(content((JobRequest = "application/json"), (JobForm = "multipart/form-data"))),
-    params(("Idempotency-Key" = Option<String>, Header, description = "the same as `job_id`")),
+    params(("Idempotency-Key" = Option<String>, Header, description = "the same as `job_id`; a form that is sent again with it is known also where the queue is full")),
     responses((status = 202, description = "accepted", body = JobView), (status = 200, description = "asked for before", body = JobView),
         (status = 400, description = "cannot be understood"), (status = 403, description = "a source that is not allowed"),
         (status = 404, description = "no such upload"), (status = 409, description = "the id was asked for something else"), (status = 413, description = "too large"),
-        (status = 429, description = "the queue is full"), (status = 507, description = "the disk is full")))]
+        (status = 415, description = "neither JSON nor a form"),
+        (status = 429, description = "the queue is full"), (status = 503, description = "it stops, or its memory is full"), (status = 507, description = "the disk is full")))]
 
 pub async fn create(
     State(app): State<App>,
     caller: Caller,
     request: Request,
 ) -> Result<Response, ApiError> {
-    app.admit().await?;
     let key = header_text(&request, "idempotency-key");
     let kind = header_text(&request, "content-type").unwrap_or_default();
     let length = header_text(&request, "content-length").and_then(|l| l.parse().ok());
     let (asked, file) = if kind.starts_with("multipart/form-data") {
+        app.admit(&caller, key.as_deref()).await?;
         app.staging.foresee(length)?;
         let multipart = Multipart::from_request(request, &app).await;
         let multipart = multipart.map_err(|e| ApiError::new(ErrorKind::Invalid, e.body_text()))?;
@@ -115,7 +116,10 @@ pub async fn create(
         let file = form.take_file(&["file", "media", "audio", "video"]);
         (from_form(&form)?, file)
     } else {
-        (json_body(request).await?, None)
+        let asked: JobRequest = json_body(request).await?;
+        let id = asked.job_id.as_deref().or(key.as_deref());
+        app.admit(&caller, id).await?;
+        (asked, None)
     };
     let submitted = app.ask(&caller, asked, file, key).await?;
     let status = match submitted {

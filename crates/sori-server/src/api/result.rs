@@ -1,5 +1,8 @@
 //! `/v1/jobs/{id}/result`: the document in the shape that is asked for.
 
+use std::ops::Deref;
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderValue, header};
@@ -9,13 +12,14 @@ use serde::Deserialize;
 use sori_store::Job;
 use sori_timeline::Document;
 use sori_timeline::export::{ExportOptions, Format};
+use tokio::sync::OwnedSemaphorePermit;
 use utoipa::IntoParams;
 
 use super::asked::{Path, Query};
 use super::description::{Bytes, NativeDocument};
 use super::pages::RESULT_POLICY;
 use crate::app::App;
-use crate::attempt::result_key;
+use crate::attempt::newest_key;
 use crate::keys::Caller;
 use crate::request::Request;
 use crate::work::{DOCUMENT, PAGE};
@@ -51,13 +55,13 @@ pub async fn result(
         .unwrap_or("json")
         .parse()
         .map_err(|e| ApiError::new(ErrorKind::Invalid, format!("{e}")).about("format"))?;
-    done(&job)?;
-    if let Some(name) = match format {
+    let kept = match format {
         Format::Json => Some(DOCUMENT),
         Format::Html => Some(PAGE),
         _ => None,
-    } {
-        let blob = app.blobs.get(&result_key(&job.id, name)).await?;
+    };
+    if let Some(name) = kept {
+        let blob = app.blobs.get(&key_of(&job, name)?).await?;
         let policy = [(header::CONTENT_SECURITY_POLICY, RESULT_POLICY)];
         let headers = [
             (
@@ -94,13 +98,13 @@ fn stem(name: &str) -> String {
         .unwrap_or_default()
 }
 
-/// Refuses where there is no result; one of before a rerun counts, whatever becomes of the rerun.
+/// Where a part of the newest result is; that of before a rerun counts, whatever becomes of the rerun.
 ///
 /// # Errors
-/// 409 saying how the job is.
-pub fn done(job: &Job) -> Result<(), ApiError> {
-    if job.result.is_some() {
-        return Ok(());
+/// 409 saying how the job is, where there is none.
+fn key_of(job: &Job, name: &str) -> Result<String, ApiError> {
+    if let Some(key) = newest_key(job, name) {
+        return Ok(key);
     }
     if job.state.is_terminal() {
         let why = job
@@ -149,18 +153,37 @@ impl App {
         Ok(Some(bytes))
     }
 
-    /// The document of a job that is done.
+    /// The document of a job that is done, once there is a place for it in memory.
     ///
     /// # Errors
-    /// When it cannot be read.
-    pub async fn document(&self, job: &Job) -> Result<Document, ApiError> {
-        let bytes = self
-            .small_blob(&result_key(&job.id, DOCUMENT), MAX_DOCUMENT)
-            .await?;
+    /// 409 when there is none; when it cannot be read.
+    pub async fn document(&self, job: &Job) -> Result<Opened, ApiError> {
+        let key = key_of(job, DOCUMENT)?;
+        let place = Arc::clone(&self.documents).acquire_owned().await;
+        let place = place.map_err(ApiError::internal)?;
+        let bytes = self.small_blob(&key, MAX_DOCUMENT).await?;
         let bytes = bytes.ok_or_else(|| ApiError::internal("a document of more than 1 GB"))?;
-        tokio::task::spawn_blocking(move || serde_json::from_slice(&bytes))
-            .await
-            .map_err(ApiError::internal)?
-            .map_err(ApiError::internal)
+        let parsed = tokio::task::spawn_blocking(move || serde_json::from_slice(&bytes));
+        Ok(Opened {
+            document: parsed
+                .await
+                .map_err(ApiError::internal)?
+                .map_err(ApiError::internal)?,
+            _place: place,
+        })
+    }
+}
+
+/// A document in memory, and its place there.
+pub struct Opened {
+    document: Document,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Deref for Opened {
+    type Target = Document;
+
+    fn deref(&self) -> &Document {
+        &self.document
     }
 }

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use super::asked::Path;
 use crate::app::App;
-use crate::attempt::result_key;
+use crate::attempt::newest_key;
 use crate::body::{header_text, json_body};
 use crate::callback::{News, seed_body};
 use crate::form::recording;
@@ -70,7 +70,7 @@ pub struct SeedJob {
 
 /// Analyzes a recording while the client waits, and gives the document.
 ///
-/// The job is cancelled when the client hangs up, unless it has a callback or an id that was asked for before. The recording
+/// The job is cancelled when the client hangs up, unless it has a callback or a `job_id`, by which it can be asked for again. The recording
 /// may also come as the `file` of a form.
 #[utoipa::path(post, path = "/transcribe", tag = "seed",
     request_body(content((SeedRequest = "application/json"), (super::jobs::JobForm = "multipart/form-data"))),
@@ -83,13 +83,16 @@ pub async fn transcribe(
     caller: Caller,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let submission = submission(&app, request).await?;
+    let submission = submission(&app, &caller, request).await?;
+    let named = submission.id.is_some();
     let job = app
-        .submit_and_wait(&caller, submission)
+        .submit_and_wait(&caller, submission, named)
         .await?
         .end()
         .await?;
-    let document = app.blobs.get(&result_key(&job.id, DOCUMENT)).await?;
+    let none = || ApiError::internal("a job that is done has no result");
+    let key = newest_key(&job, DOCUMENT).ok_or_else(none)?;
+    let document = app.blobs.get(&key).await?;
     let kind = [(header::CONTENT_TYPE, "application/json")];
     Ok((kind, Body::from_stream(document.stream)).into_response())
 }
@@ -105,7 +108,7 @@ pub async fn process_video(
     caller: Caller,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let submission = submission(&app, request).await?;
+    let submission = submission(&app, &caller, request).await?;
     let submitted = app.submit(&caller, submission).await?;
     Ok(told(submitted.job(), None))
 }
@@ -124,7 +127,7 @@ pub async fn show(
     }
     let document = app.document(&job).await?;
     let written = tokio::task::spawn_blocking(move || {
-        let result = serde_json::to_value(document)?;
+        let result = serde_json::to_value(&*document)?;
         Ok::<_, serde_json::Error>(told(&job, Some(&result)))
     });
     written
@@ -149,13 +152,14 @@ fn told(job: &Job, result: Option<&Value>) -> Response {
 }
 
 /// Reads a request in JSON or as a form.
-async fn submission(app: &App, request: Request) -> Result<Submission, ApiError> {
-    app.admit().await?;
+async fn submission(app: &App, caller: &Caller, request: Request) -> Result<Submission, ApiError> {
     let kind = header_text(&request, "content-type").unwrap_or_default();
     if !kind.starts_with("multipart/form-data") {
         let asked: SeedRequest = json_body(request).await?;
+        app.admit(caller, asked.job_id.as_deref()).await?;
         return asked.submission(app, None);
     }
+    app.admit(caller, None).await?;
     let (form, name, staged) = recording(app, request).await?;
     let value = |(name, text): &(String, String)| {
         let number = text

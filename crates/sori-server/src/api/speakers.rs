@@ -126,7 +126,7 @@ pub async fn create(
     caller: Caller,
     request: Request,
 ) -> Result<Response, ApiError> {
-    app.admit().await?;
+    app.admit(&caller, None).await?;
     let length = header_text(&request, "content-length").and_then(|l| l.parse().ok());
     app.staging.foresee(length)?;
     let multipart = Multipart::from_request(request, &app).await;

@@ -20,13 +20,13 @@ const RECENT: u32 = 20;
 pub struct Stats {
     /// Of the program.
     pub version: String,
-    /// Jobs that wait, also those that wait for another try.
+    /// The caller's jobs that wait, also those that wait for another try; with the scope `admin`, everybody's, here and below.
     pub queued: u64,
     /// Jobs at work.
     pub running: u64,
     /// Jobs by state; every state is there.
     pub by_state: BTreeMap<String, u64>,
-    /// Age in seconds of the oldest job that could be begun now.
+    /// Age in seconds of the oldest job that could be begun now; only with the scope `admin`.
     pub oldest_seconds: Option<f64>,
     /// Seconds of sound that were worked on in a second, over the caller's last 20 jobs that are done.
     #[schema(example = 12.5)]
@@ -35,8 +35,8 @@ pub struct Stats {
     pub workers_ready: i64,
     /// The models that are loaded, by stage.
     pub models: BTreeMap<String, String>,
-    /// Callbacks that are to be delivered, now or later.
-    pub deliveries_waiting: u64,
+    /// Callbacks that are to be delivered, now or later; only with the scope `admin`.
+    pub deliveries_waiting: Option<u64>,
     /// Whether the server is on its way to stop.
     pub stopping: bool,
 }
@@ -45,29 +45,35 @@ pub struct Stats {
 #[utoipa::path(get, path = "/v1/stats", tag = "service", responses((status = 200, body = Stats)))]
 pub async fn stats(State(app): State<App>, caller: Caller) -> Result<Json<Stats>, ApiError> {
     let now = app.clock.now_ms();
-    let load = app.store.load(now).await?;
+    let owner = caller.sees_only();
+    let counts = app.store.count(owner.as_deref()).await?;
+    let (oldest_ms, deliveries_waiting) = match owner {
+        None => (
+            app.store.load(now).await?.oldest_ms(),
+            Some(app.store.waiting_deliveries().await?),
+        ),
+        Some(_) => (None, None),
+    };
     let filter = JobFilter {
         state: Some(JobState::Done),
-        owner: caller.sees_only(),
+        owner,
         before: None,
         limit: RECENT,
     };
     let times_real_time = speed(&app.store.jobs(&filter).await?);
-    let count = |state: JobState| load.by_state.get(&state).copied().unwrap_or(0);
+    let count = |state: JobState| counts.get(&state).copied().unwrap_or(0);
     let by_state = JobState::ALL.map(|state| (state.name().to_owned(), count(state)));
     let models = lock(&app.loaded).clone();
     Ok(Json(Stats {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        queued: load.queued,
-        running: load.running,
+        queued: count(JobState::Queued) + count(JobState::Retrying),
+        running: count(JobState::Running),
         by_state: by_state.into(),
-        oldest_seconds: load
-            .oldest_ms
-            .map(|since| (now - since).max(0) as f64 / 1e3),
+        oldest_seconds: oldest_ms.map(|since| (now - since).max(0) as f64 / 1e3),
         times_real_time,
         workers_ready: app.metrics.workers_ready.get(),
         models,
-        deliveries_waiting: app.store.waiting_deliveries().await?,
+        deliveries_waiting,
         stopping: app.draining.is_cancelled(),
     }))
 }

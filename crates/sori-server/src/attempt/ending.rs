@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use sori_store::{Ending, Job, Renewal};
+use sori_store::{Ending, Renewal};
 
-use super::{Attempt, Outcome, Stop, result_key};
+use super::{Attempt, Outcome, Stop, attempt_key, result_key};
 use crate::app::lock;
 use crate::dispatch::{LEASE_MS, Slot, again, for_good};
-use crate::metrics::{Reason, StageLabel, State};
-use crate::request::{Request, Work};
+use crate::metrics::{Reason, StageLabel};
+use crate::request::Work;
 use crate::work::{DOCUMENT, HEARD, PAGE, StageSeconds};
 
 impl Attempt<'_> {
@@ -72,7 +72,7 @@ impl Attempt<'_> {
                 Ok(true) => break,
                 Ok(false) => {
                     tracing::warn!(job = %id, "another has this job now");
-                    return;
+                    return self.forget().await;
                 }
                 Err(error) => {
                     tracing::error!(%error, job = %id, "the end of this job is not kept yet")
@@ -87,14 +87,35 @@ impl Attempt<'_> {
                 _ => tokio::time::sleep(Duration::from_secs(1)).await,
             }
         }
+        match ending {
+            Ending::Done { .. } | Ending::Partial { .. } => self.supersede().await,
+            _ => self.forget().await,
+        }
         self.ended().await;
+    }
+
+    /// Removes what this attempt put away, which is nobody's now.
+    async fn forget(&self) {
+        let own = attempt_key(&self.lease.job.id, self.lease.attempt);
+        if let Err(error) = self.app.blobs.remove_prefix(&own).await {
+            tracing::error!(%error, job = %self.lease.job.id, "results of no use are not removed");
+        }
+    }
+
+    /// Removes the result that this attempt's stands in place of.
+    async fn supersede(&self) {
+        let Some(before) = self.lease.job.result else {
+            return;
+        };
+        let before = attempt_key(&self.lease.job.id, before.attempt);
+        if let Err(error) = self.app.blobs.remove_prefix(&before).await {
+            tracing::error!(%error, job = %self.lease.job.id, "an old result is not removed");
+        }
     }
 
     /// Counts a lost worker against the job: its lease runs out now.
     async fn lose(&self) {
         let (app, now) = (self.app, self.app.clock.now_ms());
-        let reason = "lost_worker".to_owned();
-        app.metrics.retries.get_or_create(&Reason { reason }).inc();
         let lost = async {
             app.store.renew(self.lease, 0, now).await?;
             app.reap(now + 1).await
@@ -102,7 +123,6 @@ impl Attempt<'_> {
         if let Err(error) = lost.await {
             tracing::error!(%error, "the lease runs out by itself");
         }
-        self.ended().await;
     }
 
     /// What is done when the state has changed: nothing left of a job that has ended but its result, tidings, numbers.
@@ -115,17 +135,11 @@ impl Attempt<'_> {
         }
         app.changed(id);
         app.outbox.notify_one();
-        let Some(job) = job else {
-            return;
-        };
-        let state = job.state.name().to_owned();
-        app.metrics.jobs.get_or_create(&State { state }).inc();
-        if let (Some(owner), Some(seconds)) = (&job.owner, job.duration_seconds) {
+        if let Some(job) = &job
+            && let (Some(owner), Some(seconds)) = (&job.owner, job.duration_seconds)
+        {
             lock(&app.limits).add_audio(owner, seconds, app.clock.now_ms());
         }
-        let took = (app.clock.now_ms() - job.created_ms) as f64 / 1e3;
-        app.metrics.job_duration.observe(took);
-        tracing::info!(job = %id, state = job.state.name(), seconds = took, "ended");
     }
 
     /// Moves what the worker wrote to where results are kept.
@@ -138,7 +152,7 @@ impl Attempt<'_> {
     ) -> Ending {
         let id = &self.lease.job.id;
         let folder = self.app.folder(id);
-        if work_of(&self.lease.job) == Work::Enroll
+        if Work::of(&self.lease.job) == Work::Enroll
             && let Err(ending) = self.app.remember(&self.lease.job, &folder).await
         {
             return ending;
@@ -148,26 +162,19 @@ impl Attempt<'_> {
             if !path.exists() {
                 continue;
             }
-            if let Err(error) = self.app.blobs.put_file(&result_key(id, name), &path).await {
+            let key = result_key(id, self.lease.attempt, name);
+            if let Err(error) = self.app.blobs.put_file(&key, &path).await {
                 return again("internal", format!("the result is not kept: {error}"));
             }
         }
-        let metrics = &self.app.metrics;
-        let mut total = 0.0;
+        let models = lock(&self.app.loaded).clone();
         for StageSeconds { stage, seconds } in stages {
             let label = StageLabel {
                 stage: stage.clone(),
+                model: models.get(stage).cloned().unwrap_or_default(),
             };
-            metrics
-                .stage_duration
-                .get_or_create(&label)
-                .observe(*seconds);
+            self.app.metrics.count_stage(&label, *seconds, duration);
             tracing::info!(stage, seconds, "stage");
-            total += seconds;
-        }
-        if duration > 0.0 {
-            metrics.real_time_factor.observe(total / duration);
-            metrics.audio_seconds.inc_by(duration);
         }
         match partial {
             false => Ending::Done { duration },
@@ -180,10 +187,4 @@ impl Attempt<'_> {
             },
         }
     }
-}
-
-/// What a job is to do.
-fn work_of(job: &Job) -> Work {
-    let request = serde_json::from_str::<Request>(&job.request);
-    request.map(|request| request.work).unwrap_or_default()
 }

@@ -63,7 +63,7 @@ async fn answered(
     request: Request,
 ) -> Result<Response, ApiError> {
     let asked = ListenRequest::parse(query)?;
-    app.admit().await?;
+    app.admit(&caller, None).await?;
     let created_ms = app.clock.now_ms();
     let (source, sha256) = source(&app, request).await?;
     let submission = Submission {
@@ -88,7 +88,7 @@ async fn answered(
         return Ok(Json(Accepted { request_id }).into_response());
     }
     let job = app
-        .submit_and_wait(&caller, submission)
+        .submit_and_wait(&caller, submission, false)
         .await?
         .end()
         .await?;

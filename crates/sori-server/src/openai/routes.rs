@@ -106,7 +106,7 @@ async fn create(
     request: Request,
     task: JobTask,
 ) -> Result<Response, ApiError> {
-    app.admit().await?;
+    app.admit(&caller, None).await?;
     let (form, name, staged) = recording(&app, request).await?;
     let asked = TranscriptionRequest::parse(task, &form.fields)?;
     let mut samples = Vec::new();
@@ -127,7 +127,7 @@ async fn create(
         work: Work::Analyze,
         samples,
     };
-    let waiting = app.submit_and_wait(&caller, submission).await?;
+    let waiting = app.submit_and_wait(&caller, submission, false).await?;
     if asked.wanted.stream {
         return Ok(live(app, waiting, news, asked.wanted));
     }

@@ -156,7 +156,7 @@ pub async fn create(
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
     spoken(&headers)?;
-    app.admit().await?;
+    app.admit(&caller, None).await?;
     let Some(length) = number(&headers, &LENGTH) else {
         return Err(invalid("Upload-Length", "give the number of bytes"));
     };
