@@ -17,6 +17,15 @@ pub struct Waiting {
     alone: bool,
 }
 
+/// What becomes of a job when the client that waits for it hangs up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnHangUp {
+    /// It is cancelled, unless it has a callback: nobody could ask for it again.
+    Cancel,
+    /// It goes on: the client named it.
+    GoOn,
+}
+
 impl Drop for Waiting {
     fn drop(&mut self) {
         if !self.alone || self.app.draining.is_cancelled() {
@@ -74,7 +83,7 @@ pub fn too_long(app: &App) -> ApiError {
 }
 
 impl App {
-    /// Submits a job that the request will wait for. `named` says that the client knows its id and can ask for it again.
+    /// Submits a job that the request will wait for.
     ///
     /// # Errors
     /// As [`App::submit`].
@@ -82,10 +91,10 @@ impl App {
         &self,
         caller: &Caller,
         submission: Submission,
-        named: bool,
+        gone: OnHangUp,
     ) -> Result<Waiting, ApiError> {
         let (app, caller) = (self.clone(), caller.clone());
-        let alone = submission.callback.is_none() && !named;
+        let alone = submission.callback.is_none() && gone == OnHangUp::Cancel;
         // What the task gives is dropped, and so the job cancelled, where nobody waits for it any more.
         let waiting = tokio::spawn(async move {
             let id = app.submit_here(&caller, submission).await?.job().id.clone();

@@ -351,6 +351,34 @@ fn a_rerun_that_is_cancelled_leaves_the_result() {
 }
 
 #[test]
+fn a_named_job_goes_on_when_its_client_hangs_up() {
+    use std::io::Write;
+    let (_folder, server) = server();
+    let form = "--b\r\ncontent-disposition: form-data; name=\"job_id\"\r\n\r\nmine\r\n\
+        --b\r\ncontent-disposition: form-data; name=\"file\"; filename=\"a.txt\"\r\n\r\nslow 1\r\n--b--\r\n";
+    let address = server.url.trim_start_matches("http://");
+    let mut client = std::net::TcpStream::connect(address).expect("a connection");
+    let head = format!(
+        "POST /transcribe HTTP/1.1\r\nhost: localhost\r\ncontent-type: multipart/form-data; boundary=b\r\ncontent-length: {}\r\n\r\n",
+        form.len()
+    );
+    client.write_all(head.as_bytes()).expect("it reads");
+    client.write_all(form.as_bytes()).expect("it reads");
+    let there = || server.get("/v1/jobs/mine").status == 200;
+    while !there() {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    drop(client);
+    assert_eq!(server.end_of("mine"), "done");
+    let headers = [("content-type", "multipart/form-data; boundary=b")];
+    let again = server.ask("POST", "/transcribe", &headers, form.as_bytes());
+    assert_eq!(
+        (again.status, again.json()["text"].as_str()),
+        (200, Some("done"))
+    );
+}
+
+#[test]
 fn wrong_requests_say_what_is_wrong() {
     let (_folder, server) = server();
     for (body, status, part) in [

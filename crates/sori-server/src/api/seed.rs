@@ -20,6 +20,7 @@ use crate::outbox::end_of;
 use crate::request::Work;
 use crate::staging::Staged;
 use crate::submit::{Given, Submission};
+use crate::waiting::OnHangUp;
 use crate::work::DOCUMENT;
 use crate::{ApiError, ErrorKind, JobOptions};
 
@@ -84,9 +85,12 @@ pub async fn transcribe(
     request: Request,
 ) -> Result<Response, ApiError> {
     let submission = submission(&app, &caller, request).await?;
-    let named = submission.id.is_some();
+    let gone = match submission.id {
+        Some(_) => OnHangUp::GoOn,
+        None => OnHangUp::Cancel,
+    };
     let job = app
-        .submit_and_wait(&caller, submission, named)
+        .submit_and_wait(&caller, submission, gone)
         .await?
         .end()
         .await?;

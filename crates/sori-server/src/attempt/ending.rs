@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sori_store::{Ending, Renewal};
+use sori_store::Ending;
 
 use super::{Attempt, Outcome, Stop, attempt_key, result_key};
 use crate::app::lock;
@@ -70,6 +70,8 @@ impl Attempt<'_> {
                 .await
             {
                 Ok(true) => break,
+                // Or this was kept, and only the answer was lost.
+                Ok(false) if self.stands().await => break,
                 Ok(false) => {
                     tracing::warn!(job = %id, "another has this job now");
                     return self.forget().await;
@@ -78,20 +80,27 @@ impl Attempt<'_> {
                     tracing::error!(%error, job = %id, "the end of this job is not kept yet")
                 }
             }
-            match app
+            // Where the lease is lost, the next try says so.
+            let _ = app
                 .store
                 .renew(self.lease, LEASE_MS, app.clock.now_ms())
-                .await
-            {
-                Ok(Renewal::Lost) => return,
-                _ => tokio::time::sleep(Duration::from_secs(1)).await,
-            }
+                .await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
         }
         match ending {
             Ending::Done { .. } | Ending::Partial { .. } => self.supersede().await,
             _ => self.forget().await,
         }
         self.ended().await;
+    }
+
+    /// Whether the newest result is this attempt's; yes where that cannot be told, for nothing must be removed then.
+    async fn stands(&self) -> bool {
+        let own = self.lease.attempt;
+        match self.app.store.job(&self.lease.job.id).await {
+            Ok(job) => job.is_some_and(|job| job.result.is_some_and(|r| r.attempt == own)),
+            Err(_) => true,
+        }
     }
 
     /// Removes what this attempt put away, which is nobody's now.

@@ -15,6 +15,7 @@ use crate::body::{header_text, json_body};
 use crate::keys::Caller;
 use crate::request::Work;
 use crate::submit::{Given, Submission};
+use crate::waiting::OnHangUp;
 use crate::{ApiError, ErrorKind};
 
 /// A recording that lies elsewhere.
@@ -88,7 +89,7 @@ async fn answered(
         return Ok(Json(Accepted { request_id }).into_response());
     }
     let job = app
-        .submit_and_wait(&caller, submission, false)
+        .submit_and_wait(&caller, submission, OnHangUp::Cancel)
         .await?
         .end()
         .await?;

@@ -26,7 +26,7 @@ use crate::keys::Caller;
 use crate::news::News;
 use crate::request::Work;
 use crate::submit::{Given, Submission};
-use crate::waiting::{Waiting, too_long};
+use crate::waiting::{OnHangUp, Waiting, too_long};
 use crate::{ApiError, ErrorKind, JobTask};
 
 /// The form of a transcription, as OpenAI has it; lists may also be written without brackets. `hotwords`, `diarize`,
@@ -127,7 +127,9 @@ async fn create(
         work: Work::Analyze,
         samples,
     };
-    let waiting = app.submit_and_wait(&caller, submission, false).await?;
+    let waiting = app
+        .submit_and_wait(&caller, submission, OnHangUp::Cancel)
+        .await?;
     if asked.wanted.stream {
         return Ok(live(app, waiting, news, asked.wanted));
     }
