@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use rayon::prelude::*;
 use realfft::num_complex::Complex32;
 use realfft::{RealFftPlanner, RealToComplex};
 
@@ -10,6 +11,8 @@ use crate::stft::periodic_hann;
 
 /// Smallest power that is told apart from silence (`audio.py`: `torch.clamp(mel_spec, min=1e-10)`).
 const POWER_FLOOR: f32 = 1e-10;
+/// Frames that a thread transforms at once: some half a millisecond.
+const PART: usize = 200;
 /// Powers more than 80 dB under the loudest of the window are raised to it (`audio.py`: `log_spec.max() - 8.0`).
 const DYNAMIC_RANGE: f32 = 1e-8;
 
@@ -107,7 +110,7 @@ impl LogMel {
     ///
     /// Equal to `log_mel_spectrogram` of openai-whisper on that audio: the ends are reflected by half a frame, values lie on a
     /// log10 scale, at most 8 decades (80 dB) under the loudest of this window, then `(x + 4) / 4`. Frames that are exactly
-    /// zero cost no Fourier transform. Allocates the result and one of its size.
+    /// zero cost no Fourier transform. Allocates the result and one of its size; computes on the caller's rayon pool.
     pub fn window(&self, pcm: &[f32], frames: usize) -> Vec<f32> {
         let power = self.power(pcm, frames);
         whisper_scale(&power, self.options.mels, frames)
@@ -121,27 +124,30 @@ impl LogMel {
         } = self.options;
         let pcm = &pcm[..pcm.len().min(frames.saturating_mul(hop))];
         let mut power = vec![0.0f32; frames * mels];
-        let mut frame = vec![0.0f32; n_fft];
-        let mut spectrum = vec![Complex32::default(); n_fft / 2 + 1];
-        let mut bins = vec![0.0f32; n_fft / 2 + 1];
-        let mut scratch = self.fft.make_scratch_vec();
-        for (index, bands) in power.chunks_exact_mut(mels).enumerate() {
-            if !self.cut_frame(pcm, index, frames, &mut frame) {
-                continue;
+        let parts = power.par_chunks_mut(PART * mels).enumerate();
+        parts.for_each(|(part, power)| {
+            let mut frame = vec![0.0f32; n_fft];
+            let mut spectrum = vec![Complex32::default(); n_fft / 2 + 1];
+            let mut bins = vec![0.0f32; n_fft / 2 + 1];
+            let mut scratch = self.fft.make_scratch_vec();
+            for (index, bands) in (part * PART..).zip(power.chunks_exact_mut(mels)) {
+                if !self.cut_frame(pcm, index, frames, &mut frame) {
+                    continue;
+                }
+                for (sample, weight) in frame.iter_mut().zip(&self.hann) {
+                    *sample *= weight;
+                }
+                self.fft
+                    .process_with_scratch(&mut frame, &mut spectrum, &mut scratch)
+                    .expect("all buffers were made in the sizes of this plan");
+                for (bin, value) in bins.iter_mut().zip(&spectrum) {
+                    *bin = value.norm_sqr();
+                }
+                for (value, band) in bands.iter_mut().zip(&self.bank) {
+                    *value = band.weigh(&bins);
+                }
             }
-            for (sample, weight) in frame.iter_mut().zip(&self.hann) {
-                *sample *= weight;
-            }
-            self.fft
-                .process_with_scratch(&mut frame, &mut spectrum, &mut scratch)
-                .expect("all buffers were made in the sizes of this plan");
-            for (bin, value) in bins.iter_mut().zip(&spectrum) {
-                *bin = value.norm_sqr();
-            }
-            for (value, band) in bands.iter_mut().zip(&self.bank) {
-                *value = band.weigh(&bins);
-            }
-        }
+        });
         power
     }
 
@@ -257,20 +263,26 @@ fn whisper_scale(power: &[f32], mels: usize, frames: usize) -> Vec<f32> {
     let scale = |power: f32| (power.log10() + 4.0) / 4.0;
     let at_floor = scale(floor);
     let mut out = vec![at_floor; mels * frames];
+    if frames == 0 {
+        return out;
+    }
     // Tiles keep both sides of the transposition in the cache.
     const TILE: usize = 16;
-    for tile in (0..frames).step_by(TILE) {
-        let tile_end = (tile + TILE).min(frames);
-        for band in 0..mels {
-            for frame in tile..tile_end {
-                let value = power[frame * mels + band];
-                // Written so that a value that is not a number stays visible.
-                if value.is_nan() || value > floor {
-                    out[band * frames + frame] = scale(value);
+    let parts = out.par_chunks_mut(TILE * frames).enumerate();
+    parts.for_each(|(part, bands)| {
+        for tile in (0..frames).step_by(TILE) {
+            let tile_end = (tile + TILE).min(frames);
+            for (band, out) in (part * TILE..).zip(bands.chunks_exact_mut(frames)) {
+                for frame in tile..tile_end {
+                    let value = power[frame * mels + band];
+                    // Written so that a value that is not a number stays visible.
+                    if value.is_nan() || value > floor {
+                        out[frame] = scale(value);
+                    }
                 }
             }
         }
-    }
+    });
     out
 }
 

@@ -4,7 +4,7 @@
 
 use earshot::Detector;
 
-use super::gate::{Gate, HOP};
+use super::gate::{Gate, HOP, Measured, Motion};
 
 /// Samples in a frame: 16 ms at 16 kHz.
 pub(super) const FRAME: usize = HOP;
@@ -19,25 +19,66 @@ const RELEASE_DB: f32 = 3.0 * FRAME as f32 / 16_000.0;
 
 /// The network with the state of one stream.
 pub(super) struct Builtin {
-    network: Box<Detector>,
+    network: Network,
+    motion: Motion,
     gate: Gate,
-    /// RMS of the loudest frame of late, in dB.
-    level_db: f32,
-    scaled: Vec<f32>,
 }
 
 impl Builtin {
     pub(super) fn new() -> Self {
         Self {
-            network: Box::default(),
-            gate: Gate::new(),
-            level_db: TARGET_DB - GAIN_DB.end(),
-            scaled: vec![0.0; FRAME],
+            network: Network {
+                detector: Detector::default(),
+                level_db: TARGET_DB - GAIN_DB.end(),
+                scaled: vec![0.0; FRAME],
+            },
+            motion: Motion::new(),
+            gate: Gate::default(),
         }
     }
 
-    /// Takes a frame of samples in -1..1; appends the probability of the frame [`super::gate::REACH`] before it.
-    pub(super) fn push(&mut self, frame: &[f32], out: &mut Vec<f32>) {
+    /// Takes whole frames of samples in -1..1; appends the probabilities of the frames [`super::gate::REACH`] before them.
+    /// The network and the measurement of how the sound moves know nothing of each other, and run side by side on the caller's
+    /// rayon pool.
+    pub(super) fn push(&mut self, frames: &[f32], out: &mut Vec<f32>) {
+        let Self {
+            network, motion, ..
+        } = self;
+        let mut hear = || {
+            frames
+                .chunks_exact(FRAME)
+                .map(|f| network.predict(f))
+                .collect()
+        };
+        let mut see = || frames.chunks_exact(FRAME).map(|f| motion.push(f)).collect();
+        let (probabilities, measured): (Vec<f32>, Vec<Measured>) = match frames.len() / FRAME {
+            // Handing over takes about as long as three frames.
+            0..8 => (hear(), see()),
+            _ => rayon::join(hear, see),
+        };
+        for (probability, measured) in probabilities.into_iter().zip(measured) {
+            self.gate.push(measured, probability, out);
+        }
+    }
+
+    /// Appends the probabilities that are still delayed; a new stream may follow.
+    pub(super) fn finish(&mut self, out: &mut Vec<f32>) {
+        self.gate.finish(out);
+        *self = Self::new();
+    }
+}
+
+/// earshot's network behind a level control.
+struct Network {
+    detector: Detector,
+    /// RMS of the loudest frame of late, in dB.
+    level_db: f32,
+    scaled: Vec<f32>,
+}
+
+impl Network {
+    /// The probability of a frame.
+    fn predict(&mut self, frame: &[f32]) -> f32 {
         let power = frame.iter().map(|sample| sample * sample).sum::<f32>() / frame.len() as f32;
         let frame_db = 10.0 * (power + 1e-12).log10();
         // Half of what is louder counts at once, so that a single click does not turn speech down.
@@ -48,13 +89,6 @@ impl Builtin {
         for (scaled, sample) in self.scaled.iter_mut().zip(frame) {
             *scaled = (sample * gain).clamp(-1.0, 1.0);
         }
-        let probability = self.network.predict_f32(&self.scaled);
-        self.gate.push(frame, probability, out);
-    }
-
-    /// Appends the probabilities that are still delayed; a new stream may follow.
-    pub(super) fn finish(&mut self, out: &mut Vec<f32>) {
-        self.gate.finish(out);
-        *self = Self::new();
+        self.detector.predict_f32(&self.scaled)
     }
 }

@@ -15,6 +15,7 @@
 
 use std::{collections::VecDeque, f32::consts::TAU, sync::Arc};
 
+use realfft::num_complex::Complex32;
 use realfft::{RealFftPlanner, RealToComplex};
 
 /// Samples between two measurements: 16 ms at 16 kHz.
@@ -55,48 +56,116 @@ fn sum(values: impl Iterator<Item = f32>) -> f32 {
     strands.iter().sum()
 }
 
+/// How a frame moves, whatever it is.
+pub(super) struct Measured {
+    /// Likeness to the spectrum [`LAG`] frames before; `None` where there is none.
+    likeness: Option<f32>,
+    /// Levels in the band and in all bands; `None` while the window reaches before the start of the stream.
+    levels_db: Option<(f32, f32)>,
+}
+
+/// Measures how a stream moves from frame to frame.
+pub(super) struct Motion {
+    fft: Arc<dyn RealToComplex<f32>>,
+    taper: Vec<f32>,
+    /// The last [`WINDOW`] samples, fewer at the start.
+    samples: VecDeque<f32>,
+    spectra: VecDeque<Vec<f32>>,
+    windowed: Vec<f32>,
+    bins: Vec<Complex32>,
+    scratch: Vec<Complex32>,
+    power: Vec<f32>,
+}
+
+impl Motion {
+    pub(super) fn new() -> Self {
+        let taper = |n: usize| 0.5 - 0.5 * (TAU * n as f32 / WINDOW as f32).cos();
+        let fft = RealFftPlanner::new().plan_fft_forward(WINDOW);
+        Self {
+            taper: (0..WINDOW).map(taper).collect(),
+            samples: VecDeque::with_capacity(WINDOW + HOP),
+            spectra: VecDeque::new(),
+            windowed: fft.make_input_vec(),
+            bins: fft.make_output_vec(),
+            scratch: fft.make_scratch_vec(),
+            power: Vec::with_capacity(WINDOW / 2 + 1),
+            fft,
+        }
+    }
+
+    /// Takes the next [`HOP`] samples.
+    pub(super) fn push(&mut self, hop: &[f32]) -> Measured {
+        self.samples.extend(hop);
+        self.samples
+            .drain(..self.samples.len().saturating_sub(WINDOW));
+        if self.samples.len() < WINDOW {
+            return Measured {
+                likeness: None,
+                levels_db: None,
+            };
+        }
+        let samples = self.samples.iter().zip(&self.taper);
+        for (windowed, (sample, taper)) in self.windowed.iter_mut().zip(samples) {
+            *windowed = sample * taper;
+        }
+        let (input, output) = (&mut self.windowed, &mut self.bins);
+        let processed = self
+            .fft
+            .process_with_scratch(input, output, &mut self.scratch);
+        processed.expect("the buffers were made for this transform");
+        self.power.clear();
+        self.power
+            .extend(self.bins.iter().map(|bin| bin.norm_sqr()));
+        let db = |power: &[f32]| 10.0 * (sum(power.iter().copied()) + 1e-9).log10();
+        let band = &self.power[BINS];
+        let levels_db = Some((db(band), db(&self.power)));
+
+        let before = match self.spectra.len() {
+            LAG => self.spectra.pop_front(),
+            _ => None,
+        };
+        let mut spectrum = Vec::with_capacity(BINS.len());
+        spectrum.extend(band.iter().map(|p| p.powf(COMPRESSION / 2.0)));
+        let mean = sum(spectrum.iter().copied()) / spectrum.len() as f32;
+        spectrum.iter_mut().for_each(|value| *value -= mean);
+        let likeness = before.map(|before| correlation(&before, &spectrum));
+        self.spectra.push_back(spectrum);
+        Measured {
+            likeness,
+            levels_db,
+        }
+    }
+}
+
 /// One frame as it was measured.
 #[derive(Clone, Copy)]
 struct Frame {
     probability: f32,
     /// Likeness to the spectrum before; `None` unless both may be speech.
     steadiness: Option<f32>,
-    /// Levels in the band and in all bands; `None` while the window reaches before the start of the stream.
+    /// As [`Measured`] has them.
     levels_db: Option<(f32, f32)>,
 }
 
 /// Delays probabilities by [`REACH`] frames and lowers those of frames that do not move like speech.
+#[derive(Default)]
 pub(super) struct Gate {
-    fft: Arc<dyn RealToComplex<f32>>,
-    taper: Vec<f32>,
-    /// The last [`WINDOW`] samples, fewer at the start.
-    samples: VecDeque<f32>,
-    spectra: VecDeque<Vec<f32>>,
     frames: VecDeque<Frame>,
     /// Frames in `frames` that were given out and are kept as the past of those to come.
     given: usize,
 }
 
 impl Gate {
-    pub(super) fn new() -> Self {
-        let taper = |n: usize| 0.5 - 0.5 * (TAU * n as f32 / WINDOW as f32).cos();
-        Self {
-            fft: RealFftPlanner::new().plan_fft_forward(WINDOW),
-            taper: (0..WINDOW).map(taper).collect(),
-            samples: VecDeque::with_capacity(WINDOW + HOP),
-            spectra: VecDeque::new(),
-            frames: VecDeque::new(),
-            given: 0,
-        }
-    }
-
-    /// Takes the next [`HOP`] samples with their probability; appends the probability of the frame [`REACH`] before.
-    pub(super) fn push(&mut self, hop: &[f32], probability: f32, out: &mut Vec<f32>) {
-        self.samples.extend(hop);
-        self.samples
-            .drain(..self.samples.len().saturating_sub(WINDOW));
-        let frame = self.measure(probability);
-        self.frames.push_back(frame);
+    /// Takes the next frame with its probability; appends the probability of the frame [`REACH`] before.
+    pub(super) fn push(&mut self, measured: Measured, probability: f32, out: &mut Vec<f32>) {
+        let before = self.frames.len().checked_sub(LAG);
+        let was_active = before.is_some_and(|at| self.frames[at].probability > ACTIVE);
+        let both = probability > ACTIVE && was_active;
+        self.frames.push_back(Frame {
+            probability,
+            steadiness: measured.likeness.filter(|_| both),
+            levels_db: measured.levels_db,
+        });
         if self.frames.len() > self.given + REACH {
             self.give(out);
         }
@@ -107,47 +176,7 @@ impl Gate {
         while self.given < self.frames.len() {
             self.give(out);
         }
-        *self = Self::new();
-    }
-
-    fn measure(&mut self, probability: f32) -> Frame {
-        if self.samples.len() < WINDOW {
-            return Frame {
-                probability,
-                steadiness: None,
-                levels_db: None,
-            };
-        }
-        let samples = self.samples.iter().zip(&self.taper);
-        let mut input: Vec<f32> = samples.map(|(sample, taper)| sample * taper).collect();
-        let mut bins = self.fft.make_output_vec();
-        let processed = self.fft.process(&mut input, &mut bins);
-        processed.expect("the buffers were made for this transform");
-        let mut power: Vec<f32> = bins.iter().map(|bin| bin.norm_sqr()).collect();
-        let db = |power: &[f32]| 10.0 * (sum(power.iter().copied()) + 1e-9).log10();
-        let full_db = db(&power);
-        let band = &mut power[BINS];
-        let band_db = db(band);
-
-        let mut spectrum: Vec<f32> = band.iter().map(|p| p.powf(COMPRESSION / 2.0)).collect();
-        let mean = sum(spectrum.iter().copied()) / spectrum.len() as f32;
-        spectrum.iter_mut().for_each(|value| *value -= mean);
-        let active = |ago: usize| {
-            let at = self.frames.len().checked_sub(ago);
-            at.is_some_and(|at| self.frames[at].probability > ACTIVE)
-        };
-        let both = probability > ACTIVE && active(LAG) && self.spectra.len() == LAG;
-        let before = self.spectra.front().filter(|_| both);
-        let steadiness = before.map(|before| correlation(before, &spectrum));
-        self.spectra.push_back(spectrum);
-        if self.spectra.len() > LAG {
-            self.spectra.pop_front();
-        }
-        Frame {
-            probability,
-            steadiness,
-            levels_db: Some((band_db, full_db)),
-        }
+        *self = Self::default();
     }
 
     /// Appends the next frame's probability and forgets what no later frame needs.

@@ -43,16 +43,19 @@ pub enum VadModel {
     Silero(OnnxModel),
 }
 
+/// Samples that are taken at once: 64 frames, so that two threads have something to share and memory stays small.
+const PIECE: usize = 64 * builtin::FRAME;
+
 /// A stream of sound on its way through a [`VadModel`].
 pub struct Vad {
     detector: Detector,
     frame_len: usize,
     /// Samples of a frame that is not yet whole.
-    partial: Vec<f32>,
+    pending: Vec<f32>,
 }
 
 enum Detector {
-    Builtin(Builtin),
+    Builtin(Box<Builtin>),
     Silero(Box<Silero>),
 }
 
@@ -60,7 +63,7 @@ impl Vad {
     /// A stream at its start.
     pub fn new(model: VadModel) -> Self {
         let (detector, frame_len) = match model {
-            VadModel::Builtin => (Detector::Builtin(Builtin::new()), builtin::FRAME),
+            VadModel::Builtin => (Detector::Builtin(Box::new(Builtin::new())), builtin::FRAME),
             VadModel::Silero(model) => (
                 Detector::Silero(Box::new(Silero::new(model))),
                 silero::FRAME,
@@ -69,7 +72,7 @@ impl Vad {
         Self {
             detector,
             frame_len,
-            partial: Vec::with_capacity(frame_len),
+            pending: Vec::new(),
         }
     }
 
@@ -94,15 +97,10 @@ impl Vad {
     }
 
     fn push_here(&mut self, pcm: &[f32], out: &mut Vec<f32>) -> Result<(), InferError> {
-        let mut rest = pcm;
-        while !rest.is_empty() {
-            let (now, later) = rest.split_at(rest.len().min(self.frame_len - self.partial.len()));
-            let clean = |&x: &f32| if x.is_nan() { 0.0 } else { x.clamp(-1.0, 1.0) };
-            self.partial.extend(now.iter().map(clean));
-            rest = later;
-            if self.partial.len() == self.frame_len {
-                self.frame(out)?;
-            }
+        let clean = |&x: &f32| if x.is_nan() { 0.0 } else { x.clamp(-1.0, 1.0) };
+        for piece in pcm.chunks(PIECE) {
+            self.pending.extend(piece.iter().map(clean));
+            self.frames(out)?;
         }
         Ok(())
     }
@@ -113,9 +111,9 @@ impl Vad {
     /// # Errors
     /// As [`Vad::push`].
     pub fn finish(&mut self, out: &mut Vec<f32>) -> Result<(), InferError> {
-        if !self.partial.is_empty() {
-            self.partial.resize(self.frame_len, 0.0);
-            self.frame(out)?;
+        if !self.pending.is_empty() {
+            self.pending.resize(self.frame_len, 0.0);
+            self.frames(out)?;
         }
         match &mut self.detector {
             Detector::Builtin(builtin) => builtin.finish(out),
@@ -124,12 +122,19 @@ impl Vad {
         Ok(())
     }
 
-    fn frame(&mut self, out: &mut Vec<f32>) -> Result<(), InferError> {
+    /// Takes the frames that are whole.
+    fn frames(&mut self, out: &mut Vec<f32>) -> Result<(), InferError> {
+        let frames = self.pending.chunks_exact(self.frame_len);
+        let whole = self.pending.len() - frames.remainder().len();
         match &mut self.detector {
-            Detector::Builtin(builtin) => builtin.push(&self.partial, out),
-            Detector::Silero(silero) => out.push(silero.predict(&self.partial)?),
+            Detector::Builtin(builtin) => builtin.push(&self.pending[..whole], out),
+            Detector::Silero(silero) => {
+                for frame in frames {
+                    out.push(silero.predict(frame)?);
+                }
+            }
         }
-        self.partial.clear();
+        self.pending.drain(..whole);
         Ok(())
     }
 }
