@@ -217,7 +217,8 @@ fn spawn(program: &Path, path: &Path, limits: &Limits) -> io::Result<Child> {
         .arg("-timelimit")
         .arg(limits.ffmpeg_cpu.as_secs().max(1).to_string())
         .arg("-max_pixels")
-        .arg(limits.max_pixels.to_string())
+        // Its numbers end at 2^31 - 1.
+        .arg(limits.max_pixels.min(i32::MAX as u64).to_string())
         .args([
             "-protocol_whitelist",
             "file,pipe",

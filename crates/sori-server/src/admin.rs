@@ -128,7 +128,8 @@ impl Admin {
     pub fn cancel(&self, id: &str) -> Result<JobState, StoreError> {
         let id = JobId::parse(id)?;
         let now = self.clock.now_ms();
-        let state = self.runtime.block_on(self.store.cancel(&id, now))?;
+        let cancelled = self.runtime.block_on(self.store.cancel(&id, now))?;
+        let state = cancelled.map(|cancelled| cancelled.job.state);
         state.ok_or_else(|| none(&id))
     }
 

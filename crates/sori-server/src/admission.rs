@@ -1,5 +1,7 @@
 //! Whether more work is taken, asked before its bytes are.
 
+use std::time::Duration;
+
 use sori_store::{JobId, Load};
 use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 
@@ -10,11 +12,15 @@ use crate::{ApiError, ErrorKind};
 /// How long the same look at the queue and the memory serves, in milliseconds.
 const FRESH_MS: i64 = 1000;
 
+/// How long the store may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// How much there was to do, and how much room, a moment ago.
 #[derive(Clone, Debug)]
 pub struct Standing {
     seen_ms: i64,
-    load: Load,
+    /// None where the store did not answer.
+    load: Option<Load>,
     free_memory: u64,
 }
 
@@ -45,9 +51,7 @@ impl App {
             let message = "the server's disk is nearly full; nothing was accepted".to_owned();
             return refuse(ErrorKind::Storage, message, 60);
         }
-        let Standing {
-            load, free_memory, ..
-        } = self.standing().await?;
+        let (load, free_memory) = self.standing().await?;
         if free_memory >> 20 < limits.free_memory_mb {
             let message = "the server's memory is nearly full; nothing was accepted".to_owned();
             return refuse(ErrorKind::Unavailable, message, 10);
@@ -65,24 +69,35 @@ impl App {
     /// # Errors
     /// When the store does not answer.
     pub async fn recent_load(&self) -> Result<Load, ApiError> {
-        Ok(self.standing().await?.load)
+        Ok(self.standing().await?.0)
     }
 
-    async fn standing(&self) -> Result<Standing, ApiError> {
-        // Whoever comes while another looks waits for what that one sees.
+    /// What there is to do, and bytes of memory that are free.
+    async fn standing(&self) -> Result<(Load, u64), ApiError> {
+        // Whoever comes while another looks waits for what that one sees, also that the store does not answer.
         let mut standing = self.standing.lock().await;
         let now = self.clock.now_ms();
-        if let Some(standing) = standing.as_ref().filter(|s| now - s.seen_ms < FRESH_MS) {
-            return Ok(standing.clone());
-        }
-        let memory = MemoryRefreshKind::nothing().with_ram();
-        let system = System::new_with_specifics(RefreshKind::nothing().with_memory(memory));
-        let seen = Standing {
-            seen_ms: now,
-            load: self.store.load(now).await?,
-            free_memory: system.available_memory(),
+        standing.take_if(|seen| now - seen.seen_ms >= FRESH_MS);
+        let seen = match &*standing {
+            Some(seen) => seen,
+            None => {
+                let load = tokio::time::timeout(PATIENCE, self.store.load(now)).await;
+                let load = load.map_err(|_| "it does not answer".to_owned());
+                let load = load.and_then(|load| load.map_err(|e| e.to_string()));
+                standing.insert(Standing {
+                    seen_ms: self.clock.now_ms(),
+                    load: load
+                        .inspect_err(|error| tracing::error!(error, "the database"))
+                        .ok(),
+                    free_memory: free_memory(),
+                })
+            }
         };
-        Ok(standing.insert(seen).clone())
+        let Some(load) = seen.load.clone() else {
+            let message = "the server's database does not answer";
+            return Err(ApiError::new(ErrorKind::Unavailable, message).retry_after(10));
+        };
+        Ok((load, seen.free_memory))
     }
 
     /// Seconds until a place in the queue should be free: a share of the time that its jobs will take.
@@ -91,4 +106,18 @@ impl App {
         let whole = queued as f64 * each / self.config.workers.count as f64;
         (whole / 10.0).clamp(1.0, 3600.0) as u64
     }
+}
+
+/// Bytes of memory that are free on this machine, or in the container where that has less; all where it cannot be told.
+fn free_memory() -> u64 {
+    let memory = MemoryRefreshKind::nothing().with_ram();
+    let system = System::new_with_specifics(RefreshKind::nothing().with_memory(memory));
+    let machine = match system.total_memory() {
+        0 => u64::MAX,
+        _ => system.available_memory(),
+    };
+    // What the container's processes have; its caches are given back when they are asked for.
+    let own = system.cgroup_limits();
+    let own = own.map_or(u64::MAX, |own| own.total_memory.saturating_sub(own.rss));
+    machine.min(own)
 }

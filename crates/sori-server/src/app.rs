@@ -62,9 +62,11 @@ pub struct Shared {
     pub uploads: Uploads,
     /// Rates by key.
     pub limits: Mutex<RateLimiter>,
-    /// The last look at what there is to do; a lock of tokio's, so that one looks and the others wait for it.
+    /// The last look at what there is to do; a lock of tokio's, so that one looks and the others wait for it, for five seconds
+    /// at most.
     pub standing: tokio::sync::Mutex<Option<Standing>>,
-    /// Places for documents in memory: so many are written in another shape at once, the next wait.
+    /// Places for documents in memory: so many are written in another shape at once; when all are taken requests wait. Never
+    /// closed.
     pub documents: Arc<Semaphore>,
     /// Folders that requests may name.
     pub roots: MediaRoots,
@@ -78,7 +80,7 @@ pub struct Shared {
     pub models: Vec<ModelInfo>,
     /// What workers have loaded, by stage; written when one gets ready.
     pub loaded: Mutex<BTreeMap<String, String>>,
-    /// The numbers of the worker processes.
+    /// The numbers of the worker processes, as slots start and end them.
     pub workers: Mutex<BTreeSet<u32>>,
     /// Wakes slots when a job came in. A `Notify`: one waiting slot wakes; those that miss it look every second.
     pub work: Notify,

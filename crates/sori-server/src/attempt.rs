@@ -5,7 +5,7 @@ mod heartbeat;
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use sori_store::{Ending, Job, JobId, Lease, Progress};
@@ -48,6 +48,8 @@ struct Attempt<'a> {
     why: OnceLock<Stop>,
     /// Length of the recording in milliseconds, once the worker has told it; 0 before.
     length_ms: AtomicU64,
+    /// Whether results were put away, or began to be.
+    stored: AtomicBool,
     /// When the worker told something last, in Unix milliseconds; 0 before it has its order.
     told_ms: AtomicI64,
 }
@@ -86,6 +88,7 @@ async fn run(app: &App, slot: &mut Slot, lease: &Lease) {
         stop: CancellationToken::new(),
         why: OnceLock::new(),
         length_ms: AtomicU64::new(0),
+        stored: AtomicBool::new(false),
         told_ms: AtomicI64::new(0),
     };
     let job = &lease.job.id;

@@ -4,7 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use sori_store::{BlobOptions, Blobs, Ending, Job, JobId, JobState, StoreError, StoreErrorKind};
+use sori_store::{
+    BlobOptions, Blobs, Cancelled, Ending, Job, JobId, JobState, StoreError, StoreErrorKind,
+};
 
 use crate::api::jobs::Removed;
 use crate::app::App;
@@ -53,18 +55,13 @@ impl App {
     /// # Errors
     /// When the store does not answer.
     pub async fn cancel(&self, id: &JobId) -> Result<(), ApiError> {
-        let job = self.store.job(id).await?;
-        if job.is_none_or(|job| job.state.is_terminal()) {
-            return Ok(());
-        }
-        if self.store.cancel(id, self.clock.now_ms()).await?.is_some() {
+        let cancelled = self.store.cancel(id, self.clock.now_ms()).await?;
+        if let Some(Cancelled { job, changed: true }) = cancelled {
             tracing::info!(job = %id, "cancel asked");
+            // One that waited has ended with this, and no attempt comes that would clear up.
+            self.after_end(&job).await;
             self.changed(id);
             self.outbox.notify_one();
-            // One that waited has ended with this, and no attempt comes that would clear up.
-            if let Some(job) = self.store.job(id).await? {
-                self.after_end(&job).await;
-            }
         }
         Ok(())
     }

@@ -46,11 +46,25 @@ pub struct StageLabel {
     pub model: String,
 }
 
-/// Why something happened.
+/// Why an attempt did not work.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Reason {
     /// A word out of a few.
     pub reason: String,
+}
+
+/// A rule of the guard.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RuleLabel {
+    /// Its name.
+    pub rule: String,
+}
+
+/// What came of a delivery.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Delivered {
+    /// delivered, failed, given_up or disabled.
+    pub result: String,
 }
 
 /// A request as it was answered.
@@ -87,11 +101,11 @@ pub struct Metrics {
     /// Bytes of memory that the worker processes have.
     pub worker_resident: Gauge,
     /// Deliveries of callbacks, by result.
-    pub deliveries: Family<Reason, Counter>,
+    pub deliveries: Family<Delivered, Counter>,
     /// Seconds from the end of a job to the delivery of its callback.
     pub webhook_delay: Histogram,
     /// Addresses that were refused, by rule.
-    pub denied: Family<Reason, Counter>,
+    pub denied: Family<RuleLabel, Counter>,
     /// Requests, by route and status.
     pub requests: Family<Answer, Counter>,
     /// Seconds that answers took.
@@ -182,14 +196,10 @@ impl Metrics {
         let resident = self.worker_resident.clone();
         let help = "Memory of the worker processes";
         r.register_with_unit("worker_resident", help, Unit::Bytes, resident);
-        let reasons = [
-            ("job_attempts", "Attempts that did not work", &self.retries),
-            ("webhook_deliveries", "Callbacks", &self.deliveries),
-            ("netguard_denied", "Addresses refused", &self.denied),
-        ];
-        for (name, help, what) in reasons {
-            r.register(name, help, what.clone());
-        }
+        let retries = self.retries.clone();
+        r.register("job_attempts", "Attempts that did not work", retries);
+        r.register("webhook_deliveries", "Callbacks", self.deliveries.clone());
+        r.register("netguard_denied", "Addresses refused", self.denied.clone());
         let ready = &self.workers_ready;
         let gauges = [
             ("jobs_running", "Jobs at work", &self.running),

@@ -11,12 +11,11 @@ use tokio::sync::Semaphore;
 
 use crate::ErrorKind;
 use crate::app::App;
-use crate::attempt::newest_key;
 use crate::callback::{
     self, CallbackTarget, JobOutcome, Message, News, Outcome, Verdict, deliver, next_try,
 };
 use crate::config::CallbackForm;
-use crate::metrics::Reason;
+use crate::metrics::Delivered;
 use crate::request::{Request, hex};
 use crate::work::DOCUMENT;
 
@@ -101,7 +100,7 @@ async fn one(app: &App, delivery: &Delivery) -> Result<(), crate::ApiError> {
         callback::Next::GiveUp => Next::GiveUp,
         callback::Next::Disabled => Next::Disabled,
     };
-    let reason = match &next {
+    let result = match &next {
         Next::Done => "delivered",
         Next::At(_) => "failed",
         Next::GiveUp => "given_up",
@@ -114,7 +113,7 @@ async fn one(app: &App, delivery: &Delivery) -> Result<(), crate::ApiError> {
     }
     app.metrics
         .deliveries
-        .get_or_create(&Reason { reason })
+        .get_or_create(&Delivered { result })
         .inc();
     let attempt = DeliveryAttempt {
         status: outcome.status,
@@ -182,16 +181,16 @@ pub(crate) fn told(id: &JobId, form: CallbackForm, news: &News<'_>, at_ms: i64) 
 
 /// The document, or where it is and its SHA-256 when it is too long for a body; nothing when it is gone.
 async fn result(app: &App, id: &JobId) -> Result<Option<Value>, crate::ApiError> {
-    let job = app.store.job(id).await?;
-    let Some(key) = job.and_then(|job| newest_key(&job, DOCUMENT)) else {
+    let Some(job) = app.store.job(id).await? else {
         return Ok(None);
     };
     let most = app.config.callbacks.inline_bytes as u64;
     let found = async {
-        if let Some(bytes) = app.small_blob(&key, most).await? {
+        let small = app.newest(&job, DOCUMENT).await?;
+        if let Some(bytes) = app.small_blob(small, most).await? {
             return serde_json::from_slice(&bytes).map_err(crate::ApiError::internal);
         }
-        let mut blob = app.blobs.get(&key).await?;
+        let mut blob = app.newest(&job, DOCUMENT).await?;
         let mut hash = Sha256::new();
         while let Some(piece) = blob.stream.next().await {
             hash.update(&piece?);

@@ -26,7 +26,7 @@ use crate::config::{KeysMode, LimitsSection, ServerConfig, TlsMode};
 use crate::keys::{ApiKey, Scope};
 use crate::listener::Places;
 use crate::media_roots::{Buckets, MediaRoots};
-use crate::metrics::{Metrics, Reason};
+use crate::metrics::{Metrics, RuleLabel};
 use crate::netguard::{AllowNetError, Denied, Guard, GuardOptions};
 use crate::news::Newsroom;
 use crate::process::WorkerCommand;
@@ -36,7 +36,7 @@ use crate::tls::{Tls, TlsSource};
 use crate::uploads::{UploadLimits, Uploads};
 use crate::{dispatch, janitor, outbox, router};
 
-/// Documents in memory at once, as a share of cores would be: each is written by one thread.
+/// Documents in memory at once: each may have some hundred MB.
 const DOCUMENTS: usize = 4;
 /// How often it is looked whether the server shall stop.
 const LOOK: Duration = Duration::from_millis(50);
@@ -246,6 +246,7 @@ async fn open(
     let staging = staging.map_err(|e| folder(&e))?;
     let uploads = UploadLimits {
         max_bytes: config.limits.media_bytes,
+        free_bytes: config.limits.free_bytes,
         idle,
         ..Default::default()
     };
@@ -308,8 +309,8 @@ fn guard(
         allow,
         own_addresses: vec![address],
         on_denied: Some(Arc::new(move |refused: &Denied| {
-            let reason = refused.rule.name().to_owned();
-            denied.get_or_create(&Reason { reason }).inc();
+            let rule = refused.rule.name().to_owned();
+            denied.get_or_create(&RuleLabel { rule }).inc();
         })),
         ..Default::default()
     }))

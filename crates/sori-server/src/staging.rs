@@ -18,7 +18,7 @@ use crate::{ApiError, ErrorKind};
 const SLOWEST: u64 = 64 << 10;
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// From one look at the free disk to the next: what many uploads at once bring was not there when they were admitted.
+/// From one look at the free disk to the next.
 const LOOK_BYTES: u64 = 16 << 20;
 
 /// What is read and forgotten of an upload that was refused half-way, in bytes and in time.
@@ -34,6 +34,39 @@ pub struct Staged {
     pub bytes: u64,
     /// Its checksum, in hexadecimal.
     pub sha256: String,
+}
+
+/// Watches the free space of a disk while a file grows: what many uploads at once bring was not there when they were admitted.
+#[derive(Debug)]
+pub(crate) struct Room<'a> {
+    folder: &'a Path,
+    free_bytes: u64,
+    grown: u64,
+}
+
+impl<'a> Room<'a> {
+    /// A file of no bytes in a folder on whose disk so many shall stay free.
+    pub(crate) fn new(folder: &'a Path, free_bytes: u64) -> Self {
+        Self {
+            folder,
+            free_bytes,
+            grown: 0,
+        }
+    }
+
+    /// Counts bytes that are to be written, and looks at the disk each [`LOOK_BYTES`].
+    ///
+    /// # Errors
+    /// As of a full disk, where there is too little.
+    pub(crate) fn grow(&mut self, bytes: u64) -> std::io::Result<()> {
+        let looks = self.grown / LOOK_BYTES;
+        self.grown += bytes;
+        let due = self.grown / LOOK_BYTES > looks;
+        if due && fs4::available_space(self.folder)? < self.free_bytes {
+            return Err(std::io::ErrorKind::StorageFull.into());
+        }
+        Ok(())
+    }
 }
 
 /// The folder where uploads arrive.
@@ -103,6 +136,7 @@ impl Staging {
         let (file, path) = file.into_parts();
         let mut out = BufWriter::with_capacity(1 << 16, File::from_std(file));
         let (mut bytes, mut hash) = (0, Sha256::new());
+        let mut room = Room::new(&self.folder, self.free_bytes);
         let (mut since, mut before) = (Instant::now(), 0);
         loop {
             if since.elapsed() > WINDOW {
@@ -122,12 +156,7 @@ impl Staging {
             if bytes > self.most_bytes {
                 return Err(self.too_large());
             }
-            if bytes / LOOK_BYTES != (bytes - chunk.len() as u64) / LOOK_BYTES
-                && fs4::available_space(&self.folder)? < self.free_bytes
-            {
-                let message = "the server's disk is nearly full; nothing was accepted";
-                return Err(ApiError::new(ErrorKind::Storage, message).retry_after(60));
-            }
+            room.grow(chunk.len() as u64)?;
             hash.update(&chunk);
             out.write_all(&chunk).await?;
         }

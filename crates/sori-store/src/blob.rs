@@ -80,7 +80,7 @@ impl Blob {
     }
 }
 
-/// A store of files by key, such as `jobs/ID/document.json`. Clones are the same store.
+/// A store of files by key, such as `jobs/ID/ATTEMPT/document.json`. Clones are the same store.
 ///
 /// A file appears whole or not at all, and a `put` that returned is on disk.
 #[derive(Clone, Debug)]

@@ -8,6 +8,15 @@ use crate::job::{Job, JobRow, JobState, find, page};
 use crate::lease::moved;
 use crate::store::Store;
 
+/// What became of a wish to cancel.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cancelled {
+    /// The job as it is now.
+    pub job: Job,
+    /// Whether this wish changed it: it was neither asked before nor at its end.
+    pub changed: bool,
+}
+
 /// What was removed of a job.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Removal {
@@ -16,12 +25,12 @@ pub struct Removal {
 }
 
 impl Store {
-    /// Cancels a job and returns its state afterwards: one that waits is cancelled at once, a running one is asked to stop
+    /// Cancels a job and returns how it is afterwards: one that waits is cancelled at once, a running one is asked to stop
     /// ([`Renewal::CancelAsked`](crate::Renewal)), an ended one stays as it is. None when there is no such job.
     ///
     /// # Errors
     /// When the database cannot be written.
-    pub async fn cancel(&self, id: &JobId, now_ms: i64) -> Result<Option<JobState>, StoreError> {
+    pub async fn cancel(&self, id: &JobId, now_ms: i64) -> Result<Option<Cancelled>, StoreError> {
         let cancelled = || async {
             let mut tx = self.database.write(Durability::Full).await?;
             let Some(before) = find(&mut tx, id).await? else {
@@ -29,7 +38,10 @@ impl Store {
             };
             let state = before.job.state;
             if state.is_terminal() || before.job.cancel_asked {
-                return Ok(Some(state));
+                return Ok(Some(Cancelled {
+                    job: before.job,
+                    changed: false,
+                }));
             }
             let (after, kind) = if state == JobState::Running {
                 let mut after = before.clone();
@@ -45,7 +57,10 @@ impl Store {
             };
             change(&mut tx, &before, &after, note, now_ms).await?;
             tx.commit().await?;
-            Ok(Some(after.job.state))
+            Ok(Some(Cancelled {
+                job: after.job,
+                changed: true,
+            }))
         };
         self.database.retrying(cancelled).await
     }

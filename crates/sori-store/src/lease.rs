@@ -217,7 +217,8 @@ impl Store {
         self.database.retrying(written).await
     }
 
-    /// Ends a worker's time with a job. False, and nothing changes, when the job is no longer the lease's.
+    /// Ends a worker's time with a job; returns the job as it is now. None, and nothing changes, when it is no longer the
+    /// lease's.
     ///
     /// # Errors
     /// When the database cannot be written.
@@ -226,16 +227,16 @@ impl Store {
         lease: &Lease,
         ending: Ending,
         now_ms: i64,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Option<Job>, StoreError> {
         let finished = || async {
             let mut tx = self.database.write(Durability::Full).await?;
             let Some(before) = held(&mut tx, lease).await? else {
-                return Ok(false);
+                return Ok(None);
             };
             let after = self.ended(&before, &ending, now_ms);
             note_state(&mut tx, &before, &after, now_ms).await?;
             tx.commit().await?;
-            Ok(true)
+            Ok(Some(after.job))
         };
         self.database.retrying(finished).await
     }

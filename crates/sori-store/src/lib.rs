@@ -43,7 +43,7 @@ mod tests;
 
 pub use admission::{Accepted, Admission, NewJob};
 pub use blob::{Blob, BlobOptions, Blobs};
-pub use control::Removal;
+pub use control::{Cancelled, Removal};
 pub use error::{Limit, StoreError, StoreErrorKind};
 pub use event::Event;
 pub use id::JobId;

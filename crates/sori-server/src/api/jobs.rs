@@ -114,7 +114,12 @@ pub async fn create(
         let multipart = multipart.map_err(|e| ApiError::new(ErrorKind::Invalid, e.body_text()))?;
         let mut form = Form::read(&app, multipart, 1).await?;
         let file = form.take_file(&["file", "media", "audio", "video"]);
-        (from_form(&form)?, file)
+        let asked = from_form(&form)?;
+        // The header may be that of a known job, and the form about another.
+        if asked.job_id.is_some() && asked.job_id != key {
+            app.admit(&caller, asked.job_id.as_deref()).await?;
+        }
+        (asked, file)
     } else {
         let asked: JobRequest = json_body(request).await?;
         let id = asked.job_id.as_deref().or(key.as_deref());
@@ -403,7 +408,7 @@ pub struct RerunRequest {
 
 /// Decides anew who spoke, without hearing the recording again.
 #[utoipa::path(post, path = "/v1/jobs/{id}/rerun", tag = "jobs", params(("id" = String, Path)), request_body = RerunRequest,
-    responses((status = 202, body = JobView), (status = 400, description = "cannot be understood"), (status = 404, description = "no such job"), (status = 409, description = "it is not done")))]
+    responses((status = 202, body = JobView), (status = 400, description = "cannot be understood"), (status = 404, description = "no such job"), (status = 409, description = "it goes on, or has no result")))]
 pub async fn rerun(
     State(app): State<App>,
     caller: Caller,
@@ -443,8 +448,12 @@ pub async fn rerun(
         .store
         .rerun(&job.id, request.json(), app.clock.now_ms())
         .await?;
-    let job = again
-        .ok_or_else(|| ApiError::new(ErrorKind::Conflict, "only jobs that are done run again"))?;
+    let job = again.ok_or_else(|| {
+        ApiError::new(
+            ErrorKind::Conflict,
+            "only jobs that have ended with a result run again",
+        )
+    })?;
     app.work.notify_one();
     app.changed(&job.id);
     Ok((StatusCode::ACCEPTED, Json(JobView::from(&job))))

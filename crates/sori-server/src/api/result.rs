@@ -9,7 +9,7 @@ use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
 use serde::Deserialize;
-use sori_store::Job;
+use sori_store::{Blob, Job, StoreErrorKind};
 use sori_timeline::Document;
 use sori_timeline::export::{ExportOptions, Format};
 use tokio::sync::OwnedSemaphorePermit;
@@ -61,7 +61,7 @@ pub async fn result(
         _ => None,
     };
     if let Some(name) = kept {
-        let blob = app.blobs.get(&key_of(&job, name)?).await?;
+        let blob = app.newest(&job, name).await?;
         let policy = [(header::CONTENT_SECURITY_POLICY, RESULT_POLICY)];
         let headers = [
             (
@@ -137,12 +137,29 @@ pub fn media_type(format: Format) -> &'static str {
 }
 
 impl App {
-    /// A blob of at most so many bytes; nothing if it is larger.
+    /// A part of the newest result of a job, also where a rerun replaces it at this moment.
+    ///
+    /// # Errors
+    /// 409 where there is no result; when it cannot be read.
+    pub async fn newest(&self, job: &Job, name: &str) -> Result<Blob, ApiError> {
+        let found = self.blobs.get(&key_of(job, name)?).await;
+        match found {
+            Err(gone) if gone.kind() == StoreErrorKind::NotFound => {
+                let now = self.job(job.id.as_str()).await?;
+                match now.result == job.result {
+                    true => Err(gone.into()),
+                    false => Ok(self.blobs.get(&key_of(&now, name)?).await?),
+                }
+            }
+            found => Ok(found?),
+        }
+    }
+
+    /// All of a blob of at most so many bytes; nothing if it is larger.
     ///
     /// # Errors
     /// When it cannot be read.
-    pub async fn small_blob(&self, key: &str, most: u64) -> Result<Option<Vec<u8>>, ApiError> {
-        let mut blob = self.blobs.get(key).await?;
+    pub async fn small_blob(&self, mut blob: Blob, most: u64) -> Result<Option<Vec<u8>>, ApiError> {
         if blob.size > most {
             return Ok(None);
         }
@@ -158,10 +175,10 @@ impl App {
     /// # Errors
     /// 409 when there is none; when it cannot be read.
     pub async fn document(&self, job: &Job) -> Result<Opened, ApiError> {
-        let key = key_of(job, DOCUMENT)?;
         let place = Arc::clone(&self.documents).acquire_owned().await;
         let place = place.map_err(ApiError::internal)?;
-        let bytes = self.small_blob(&key, MAX_DOCUMENT).await?;
+        let blob = self.newest(job, DOCUMENT).await?;
+        let bytes = self.small_blob(blob, MAX_DOCUMENT).await?;
         let bytes = bytes.ok_or_else(|| ApiError::internal("a document of more than 1 GB"))?;
         let parsed = tokio::task::spawn_blocking(move || serde_json::from_slice(&bytes));
         Ok(Opened {

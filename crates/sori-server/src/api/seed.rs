@@ -11,7 +11,6 @@ use utoipa::ToSchema;
 
 use super::asked::Path;
 use crate::app::App;
-use crate::attempt::newest_key;
 use crate::body::{header_text, json_body};
 use crate::callback::{News, seed_body};
 use crate::form::recording;
@@ -94,9 +93,7 @@ pub async fn transcribe(
         .await?
         .end()
         .await?;
-    let none = || ApiError::internal("a job that is done has no result");
-    let key = newest_key(&job, DOCUMENT).ok_or_else(none)?;
-    let document = app.blobs.get(&key).await?;
+    let document = app.newest(&job, DOCUMENT).await?;
     let kind = [(header::CONTENT_TYPE, "application/json")];
     Ok((kind, Body::from_stream(document.stream)).into_response())
 }

@@ -1,8 +1,10 @@
 //! The end of an attempt: results kept, the store told, numbers counted.
 
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use sori_store::Ending;
+use sori_store::{Ending, Job};
 
 use super::{Attempt, Outcome, Stop, attempt_key, result_key};
 use crate::app::lock;
@@ -31,8 +33,7 @@ impl Attempt<'_> {
         let ending = match (self.why.get(), outcome) {
             (Some(Stop::Lost), _) => {
                 slot.end(app).await;
-                tracing::warn!(job = %id, "another has this job now");
-                return;
+                return self.overtaken().await;
             }
             // What is put away stands, also when the job was to stop meanwhile.
             (_, Outcome::Ended(done @ (Ending::Done { .. } | Ending::Partial { .. }))) => done,
@@ -48,78 +49,104 @@ impl Attempt<'_> {
                 return self.lose().await;
             }
         };
-        if let Ending::Failed { error, .. } = &ending {
+        if let Ending::Failed { error, retry } = &ending {
             tracing::warn!(job = %id, kind = error.kind, message = error.message, "failed");
-        }
-        if matches!(
-            &ending,
-            Ending::Failed {
-                retry: sori_store::Retry::Later,
-                ..
+            if *retry == sori_store::Retry::Later {
+                let reason = "failure".to_owned();
+                app.metrics.retries.get_or_create(&Reason { reason }).inc();
             }
-        ) {
-            let reason = "failure".to_owned();
-            app.metrics.retries.get_or_create(&Reason { reason }).inc();
         }
         // The end of a job is not given up for a database that is away for a moment: the lease holds as long as this process
         // tries, and is another's after that.
         loop {
-            match app
-                .store
-                .finish(self.lease, ending.clone(), app.clock.now_ms())
-                .await
-            {
-                Ok(true) => break,
-                // Or this was kept, and only the answer was lost.
-                Ok(false) if self.stands().await => break,
-                Ok(false) => {
-                    tracing::warn!(job = %id, "another has this job now");
-                    return self.forget().await;
-                }
+            let now = app.clock.now_ms();
+            match app.store.finish(self.lease, ending.clone(), now).await {
+                Ok(Some(job)) => return self.ended(&job).await,
+                Ok(None) => return self.overtaken().await,
                 Err(error) => {
                     tracing::error!(%error, job = %id, "the end of this job is not kept yet")
                 }
             }
             // Where the lease is lost, the next try says so.
-            let _ = app
-                .store
-                .renew(self.lease, LEASE_MS, app.clock.now_ms())
-                .await;
+            let _ = app.store.renew(self.lease, LEASE_MS, now).await;
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
-        match ending {
-            Ending::Done { .. } | Ending::Partial { .. } => self.supersede().await,
-            _ => self.forget().await,
-        }
-        self.ended().await;
     }
 
-    /// Whether the newest result is this attempt's; yes where that cannot be told, for nothing must be removed then.
-    async fn stands(&self) -> bool {
-        let own = self.lease.attempt;
-        match self.app.store.job(&self.lease.job.id).await {
-            Ok(job) => job.is_some_and(|job| job.result.is_some_and(|r| r.attempt == own)),
-            Err(_) => true,
-        }
-    }
-
-    /// Removes what this attempt put away, which is nobody's now.
-    async fn forget(&self) {
-        let own = attempt_key(&self.lease.job.id, self.lease.attempt);
-        if let Err(error) = self.app.blobs.remove_prefix(&own).await {
-            tracing::error!(%error, job = %self.lease.job.id, "results of no use are not removed");
+    /// What is done when the job is not this attempt's any more: another has it, or its end was kept and only the answer of
+    /// the store was lost.
+    async fn overtaken(&self) {
+        let id = &self.lease.job.id;
+        match self.app.store.job(id).await {
+            Ok(Some(job)) if job.result.is_some_and(|r| r.attempt == self.lease.attempt) => {
+                self.ended(&job).await;
+            }
+            Ok(_) => {
+                tracing::warn!(job = %id, "another has this job now");
+                self.forget();
+            }
+            // Nothing is removed that may be needed.
+            Err(error) => tracing::error!(%error, job = %id, "whose job this is cannot be told"),
         }
     }
 
-    /// Removes the result that this attempt's stands in place of.
-    async fn supersede(&self) {
-        let Some(before) = self.lease.job.result else {
+    /// What is done when the state has changed: nothing left of a job that has ended but its result, tidings, numbers.
+    async fn ended(&self, job: &Job) {
+        let app = self.app;
+        if job.state.is_terminal() {
+            app.after_end(job).await;
+            if let (Some(owner), Some(seconds)) = (&job.owner, job.duration_seconds) {
+                lock(&app.limits).add_audio(owner, seconds, app.clock.now_ms());
+            }
+        }
+        app.changed(&job.id);
+        app.outbox.notify_one();
+        match job.result.is_some_and(|r| r.attempt == self.lease.attempt) {
+            true => self.supersede(),
+            false => self.forget(),
+        }
+    }
+
+    /// Removes what this attempt put away, which is nobody's now. Nobody waits for it.
+    fn forget(&self) {
+        if !self.stored.load(Ordering::Relaxed) {
             return;
-        };
-        let before = attempt_key(&self.lease.job.id, before.attempt);
-        if let Err(error) = self.app.blobs.remove_prefix(&before).await {
-            tracing::error!(%error, job = %self.lease.job.id, "an old result is not removed");
         }
+        let own = attempt_key(&self.lease.job.id, self.lease.attempt);
+        let app = self.app.clone();
+        tokio::spawn(async move {
+            if let Err(error) = app.blobs.remove_prefix(&own).await {
+                tracing::error!(%error, own, "results of no use are not removed");
+            }
+        });
+    }
+
+    /// Removes the results of attempts before this one, whose own stands now. Nobody waits for it.
+    fn supersede(&self) {
+        let (app, id, own) = (
+            self.app.clone(),
+            self.lease.job.id.clone(),
+            self.lease.attempt,
+        );
+        // The first attempt has none before it.
+        if own == 1 {
+            return;
+        }
+        let all = format!("jobs/{id}");
+        tokio::spawn(async move {
+            let removed = async {
+                let keys = app.blobs.list(&all).await?;
+                let attempt = |key: &String| key.split('/').nth(2)?.parse::<i64>().ok();
+                let attempts: BTreeSet<i64> = keys.iter().filter_map(attempt).collect();
+                for before in attempts.range(..own) {
+                    app.blobs.remove_prefix(&attempt_key(&id, *before)).await?;
+                }
+                Ok::<_, sori_store::StoreError>(())
+            };
+            if let Err(error) = removed.await {
+                tracing::error!(%error, job = %id, "an old result is not removed");
+            }
+        });
     }
 
     /// Counts a lost worker against the job: its lease runs out now.
@@ -134,23 +161,6 @@ impl Attempt<'_> {
         }
     }
 
-    /// What is done when the state has changed: nothing left of a job that has ended but its result, tidings, numbers.
-    async fn ended(&self) {
-        let (app, id) = (self.app, &self.lease.job.id);
-        let job = app.store.job(id).await.ok().flatten();
-        let job = job.filter(|job| job.state.is_terminal());
-        if let Some(job) = &job {
-            self.app.after_end(job).await;
-        }
-        app.changed(id);
-        app.outbox.notify_one();
-        if let Some(job) = &job
-            && let (Some(owner), Some(seconds)) = (&job.owner, job.duration_seconds)
-        {
-            lock(&app.limits).add_audio(owner, seconds, app.clock.now_ms());
-        }
-    }
-
     /// Moves what the worker wrote to where results are kept.
     async fn keep(
         &self,
@@ -161,6 +171,7 @@ impl Attempt<'_> {
     ) -> Ending {
         let id = &self.lease.job.id;
         let folder = self.app.folder(id);
+        self.stored.store(true, Ordering::Relaxed);
         if Work::of(&self.lease.job) == Work::Enroll
             && let Err(ending) = self.app.remember(&self.lease.job, &folder).await
         {

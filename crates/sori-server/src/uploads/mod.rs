@@ -32,6 +32,8 @@ pub(crate) mod routes;
 pub use error::{UploadError, UploadErrorKind};
 use headers::{Checksum, Hasher};
 
+use crate::staging::Room;
+
 /// Bytes gathered before they are written: few calls, and little to lose where the server is killed.
 const WRITE_BYTES: usize = 256 << 10;
 
@@ -48,6 +50,8 @@ pub struct UploadLimits {
     pub keep: Duration,
     /// How long a client may send nothing before its request counts as broken off.
     pub idle: Duration,
+    /// Bytes that stay free on the disk.
+    pub free_bytes: u64,
 }
 
 impl Default for UploadLimits {
@@ -59,6 +63,7 @@ impl Default for UploadLimits {
             max_uploads: 1000,
             keep: Duration::from_secs(86_400),
             idle: Duration::from_secs(30),
+            free_bytes: 0,
         }
     }
 }
@@ -358,6 +363,7 @@ impl Uploads {
     ) -> Result<(), UploadError> {
         let mut file = BufWriter::with_capacity(WRITE_BYTES, file);
         let mut hasher = checksum.map(|checksum| Hasher::new(checksum.algorithm));
+        let mut disk = Room::new(&self.0.folder, self.0.limits.free_bytes);
         let ended = loop {
             let Ok(next) = tokio::time::timeout(self.0.limits.idle, bytes.next()).await else {
                 break Err(UploadError::broken());
@@ -371,6 +377,9 @@ impl Uploads {
                 break Err(UploadError::too_large(room));
             }
             room -= piece.len() as u64;
+            if let Err(full) = disk.grow(piece.len() as u64) {
+                break Err(full.into());
+            }
             if let Some(hasher) = &mut hasher {
                 hasher.update(&piece);
             }

@@ -39,6 +39,7 @@ async fn writer() {
                     .finish(&lease, Ending::Done { duration: 1.0 }, n)
                     .await
                     .unwrap()
+                    .is_some()
             );
             println!("\nended {}", lease.job.id);
         }

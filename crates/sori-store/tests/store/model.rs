@@ -226,7 +226,8 @@ impl World {
                     End::Cancelled => Ending::Cancelled,
                     End::Released => Ending::Released,
                 };
-                assert_eq!(store.finish(&lease, ending, now).await.unwrap(), holds);
+                let finished = store.finish(&lease, ending, now).await.unwrap();
+                assert_eq!(finished.is_some(), holds);
                 if holds {
                     self.jobs
                         .get_mut(lease.job.id.as_str())
@@ -238,6 +239,7 @@ impl World {
                 let Some((id, known)) = self.pick(n) else {
                     return;
                 };
+                let before = known.events;
                 match known.state {
                     JobState::Queued | JobState::Retrying => known.go(JobState::Cancelled),
                     JobState::Running if !known.asked => {
@@ -246,9 +248,12 @@ impl World {
                     }
                     _ => {}
                 }
+                let cancelled = store.cancel(&name(&id), now).await.unwrap();
+                let cancelled = cancelled.expect("the job is known");
+                let changed = known.events > before;
                 assert_eq!(
-                    store.cancel(&name(&id), now).await.unwrap(),
-                    Some(known.state)
+                    (cancelled.job.state, cancelled.changed),
+                    (known.state, changed)
                 );
             }
             Step::Retry(n) | Step::Rerun(n) => {

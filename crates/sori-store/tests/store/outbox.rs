@@ -114,6 +114,7 @@ async fn an_ending_and_its_message_are_one_change(fresh: Fresh) {
             .finish(&lease, Ending::Done { duration: 1.0 }, 2)
             .await
             .unwrap()
+            .is_some()
     );
     assert_eq!(fresh.store.deliveries(&name("a")).await.unwrap().len(), 1);
     // Who asked for no callback is told nothing.
@@ -124,6 +125,7 @@ async fn an_ending_and_its_message_are_one_change(fresh: Fresh) {
             .finish(&lease, Ending::Done { duration: 1.0 }, 4)
             .await
             .unwrap()
+            .is_some()
     );
     assert_eq!(fresh.store.deliveries(&name("quiet")).await.unwrap(), []);
 }
