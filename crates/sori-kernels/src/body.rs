@@ -32,11 +32,16 @@ macro_rules! kernel {
             use $crate::isa::Level;
             #[cfg(target_arch = "x86_64")]
             use $crate::arch::{Avx2, Avx512};
-            $crate::body::kernel!(@copy avx512_bf16, "avx2,fma,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512bf16", $body, Avx512<true, true>, 4, $job);
-            $crate::body::kernel!(@copy avx512_vnni, "avx2,fma,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni", $body, Avx512<true, false>, 4, $job);
-            $crate::body::kernel!(@copy avx512, "avx2,fma,avx512f,avx512bw,avx512vl,avx512dq", $body, Avx512<false, false>, 4, $job);
-            $crate::body::kernel!(@copy avx2_vnni, "avx2,fma,avxvnni", $body, Avx2<true>, 2, $job);
-            $crate::body::kernel!(@copy avx2, "avx2,fma", $body, Avx2<false>, 2, $job);
+            #[cfg(target_arch = "aarch64")]
+            use $crate::arch::Neon;
+            $crate::body::kernel!(@copy "x86_64", avx512_bf16, "avx2,fma,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512bf16", $body, Avx512<true, true>, 4, $job);
+            $crate::body::kernel!(@copy "x86_64", avx512_vnni, "avx2,fma,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni", $body, Avx512<true, false>, 4, $job);
+            $crate::body::kernel!(@copy "x86_64", avx512, "avx2,fma,avx512f,avx512bw,avx512vl,avx512dq", $body, Avx512<false, false>, 4, $job);
+            $crate::body::kernel!(@copy "x86_64", avx2_vnni, "avx2,fma,avxvnni", $body, Avx2<true>, 2, $job);
+            $crate::body::kernel!(@copy "x86_64", avx2, "avx2,fma", $body, Avx2<false>, 2, $job);
+            $crate::body::kernel!(@copy "aarch64", neon_i8mm, "neon,dotprod,i8mm", $body, Neon<true, true>, 4, $job);
+            $crate::body::kernel!(@copy "aarch64", neon_dot, "neon,dotprod", $body, Neon<true, false>, 4, $job);
+            $crate::body::kernel!(@copy "aarch64", neon, "neon", $body, Neon<false, false>, 4, $job);
             // SAFETY: the token proves the instructions; the pointers are the caller's.
             unsafe {
                 match isa.level() {
@@ -50,13 +55,19 @@ macro_rules! kernel {
                     Level::Avx2Vnni => avx2_vnni(job),
                     #[cfg(target_arch = "x86_64")]
                     Level::Avx2 => avx2(job),
+                    #[cfg(target_arch = "aarch64")]
+                    Level::NeonI8mm => neon_i8mm(job),
+                    #[cfg(target_arch = "aarch64")]
+                    Level::NeonDot => neon_dot(job),
+                    #[cfg(target_arch = "aarch64")]
+                    Level::Neon => neon(job),
                     _ => $body::<$crate::arch::Portable, 2>(job),
                 }
             }
         }
     };
-    (@copy $copy:ident, $features:literal, $body:ident, $arch:ty, $n:literal, $job:ty) => {
-        #[cfg(target_arch = "x86_64")]
+    (@copy $cpu:literal, $copy:ident, $features:literal, $body:ident, $arch:ty, $n:literal, $job:ty) => {
+        #[cfg(target_arch = $cpu)]
         #[target_feature(enable = $features)]
         unsafe fn $copy(job: $job) {
             // SAFETY: the caller's.

@@ -2,10 +2,13 @@
 
 use std::fmt;
 
-/// The instruction sets that kernels are written for, weakest first.
+/// The instruction sets that kernels are written for; of one maker's, weakest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Level {
     Portable,
+    Neon,
+    NeonDot,
+    NeonI8mm,
     Avx2,
     Avx2Vnni,
     Avx512,
@@ -13,12 +16,15 @@ pub(crate) enum Level {
     Avx512Bf16,
 }
 
-const LEVELS: [(Level, &str); 6] = [
+const LEVELS: [(Level, &str); 9] = [
     (Level::Avx512Bf16, "avx512-bf16"),
     (Level::Avx512Vnni, "avx512-vnni"),
     (Level::Avx512, "avx512"),
     (Level::Avx2Vnni, "avx2-vnni"),
     (Level::Avx2, "avx2"),
+    (Level::NeonI8mm, "neon-i8mm"),
+    (Level::NeonDot, "neon-dot"),
+    (Level::Neon, "neon"),
     (Level::Portable, "portable"),
 ];
 
@@ -48,7 +54,8 @@ impl Isa {
             .expect("every machine has the portable set")
     }
 
-    /// The set with a name such as `avx512-bf16`, `avx512-vnni`, `avx512`, `avx2-vnni`, `avx2` or `portable`.
+    /// The set with a name such as `avx512-bf16`, `avx512-vnni`, `avx512`, `avx2-vnni`, `avx2`, `neon-i8mm`, `neon-dot`, `neon` or
+    /// `portable`.
     ///
     /// # Errors
     /// When no set has the name, or this machine lacks it.
@@ -66,10 +73,15 @@ impl Isa {
         found.expect("every level has a name").1
     }
 
+    /// Whether it has instructions for products of 8-bit integers that do more at once than those for f32.
+    pub fn prefers_int8(self) -> bool {
+        !matches!(self.0, Level::Portable | Level::Neon)
+    }
+
     /// The largest activation that integer products take without overflow.
     pub(crate) fn top_activation(self) -> f32 {
         match self.0 {
-            Level::Avx2 | Level::Avx512 => 127.0,
+            Level::Avx2 | Level::Avx512 | Level::Neon | Level::NeonDot => 127.0,
             _ => 255.0,
         }
     }
@@ -112,10 +124,23 @@ fn present(level: Level) -> bool {
         Level::Avx512 => avx512,
         Level::Avx512Vnni => avx512 && has!("avx512vnni"),
         Level::Avx512Bf16 => avx512 && has!("avx512vnni") && has!("avx512bf16"),
+        Level::Neon | Level::NeonDot | Level::NeonI8mm => false,
     }
 }
 
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(target_arch = "aarch64")]
+fn present(level: Level) -> bool {
+    use std::arch::is_aarch64_feature_detected as has;
+    match level {
+        Level::Portable => true,
+        Level::Neon => has!("neon"),
+        Level::NeonDot => has!("neon") && has!("dotprod"),
+        Level::NeonI8mm => has!("neon") && has!("dotprod") && has!("i8mm"),
+        _ => false,
+    }
+}
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 fn present(level: Level) -> bool {
     level == Level::Portable
 }
@@ -130,6 +155,10 @@ mod tests {
             assert_eq!(Isa::named(isa.name()), Ok(isa));
         }
         assert!(Isa::available().any(|isa| isa.name() == "portable"));
+        // Where an emulator runs this, it says what it emulates.
+        if let Ok(expected) = std::env::var("SORI_EXPECT_ISA") {
+            assert_eq!(Isa::best().name(), expected);
+        }
         let message = Isa::named("sse9").unwrap_err().to_string();
         assert!(
             message.contains("sse9") && message.contains("portable"),

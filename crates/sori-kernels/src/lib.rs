@@ -1,9 +1,9 @@
 //! The hot loops: products of 8-bit integers and of bf16, attention, layer normalisation, and the threads that share them.
 //!
 //! This is the one crate with `unsafe` code. Each kernel is written once, as a body over what an instruction set offers
-//! (`arch`), and compiled for AVX-512 (with VNNI and BF16 where the CPU has them), AVX2 (with VNNI) and plain Rust; an
-//! [`Isa`], which only a check of the CPU makes, chooses. The plain set is the twin that the others are tested against
-//! (`tests/twins.rs`), and what CPUs of other makers run.
+//! (`arch`), and compiled for AVX-512 (with VNNI and BF16 where the CPU has them), AVX2 (with VNNI), NEON (with SDOT and
+//! USDOT) and plain Rust; an [`Isa`], which only a check of the CPU makes, chooses. The plain set is the twin that the others
+//! are tested against (`tests/twins.rs`; NEON under an emulator, `scripts/neon`), and what CPUs of other makers run.
 //!
 //! What is not here: networks, files and formats (`sori-infer`, `sori-speech`). Nothing is global and nothing is read from the
 //! environment.

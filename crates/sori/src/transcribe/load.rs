@@ -44,8 +44,8 @@ impl Loaded {
 pub fn load(command: &TranscribeCommand) -> Result<Loaded> {
     let compute = match command.compute {
         ComputeArgument::F32 => Compute::F32,
-        // Plain loops are slower than rten-gemm's f32, which knows NEON.
-        ComputeArgument::Auto if instructions()?.name() == "portable" => Compute::F32,
+        // Slower than rten-gemm's f32, which knows NEON.
+        ComputeArgument::Auto if !instructions()?.prefers_int8() => Compute::F32,
         ComputeArgument::Auto | ComputeArgument::Int8 => Compute::Int8,
     };
     let root = command.models.root();
