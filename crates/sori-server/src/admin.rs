@@ -51,6 +51,12 @@ impl Admin {
         scopes: &[Scope],
         times: (i64, Option<i64>),
     ) -> Result<String, StoreError> {
+        let named = |key: &KeyRecord| key.name == name || key.id == name;
+        if self.keys()?.iter().any(named) {
+            let message =
+                format!("there is a key {name} already: give another name, or revoke it first");
+            return Err(StoreError::new(StoreErrorKind::Conflict, message));
+        }
         let key = ApiKey::fresh();
         let record = KeyRecord {
             id: uuid::Uuid::now_v7().to_string(),

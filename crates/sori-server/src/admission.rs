@@ -7,6 +7,7 @@ use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 
 use crate::app::App;
 use crate::keys::Caller;
+use crate::metrics::Reason;
 use crate::{ApiError, ErrorKind};
 
 /// How long the same look at the queue and the memory serves, in milliseconds.
@@ -37,6 +38,19 @@ impl App {
         {
             return Ok(());
         }
+        let room = self.room().await;
+        if let Err(refused) = &room {
+            let reason = refused.kind().code().to_owned();
+            self.metrics.refused.get_or_create(&Reason { reason }).inc();
+        }
+        room
+    }
+
+    /// Whether there is room for a new job.
+    ///
+    /// # Errors
+    /// As [`App::admit`].
+    pub async fn room(&self) -> Result<(), ApiError> {
         let refuse =
             |kind, message: String, seconds| Err(ApiError::new(kind, message).retry_after(seconds));
         if self.draining.is_cancelled() {

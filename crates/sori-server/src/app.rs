@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
-use sori_store::{Blobs, Job, JobId, Store};
+use sori_store::{Blobs, Job, JobId, JobState, Store};
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
@@ -123,12 +123,17 @@ impl App {
         self.data.join("work").join(&hash[..32])
     }
 
+    /// Whether this server stops and leaves the job to its next life, or to another server.
+    pub fn leaves(&self, job: &Job) -> bool {
+        self.draining.is_cancelled() && !job.state.is_terminal() && job.state != JobState::Running
+    }
+
     /// Says that something happened to a job.
     pub fn changed(&self, id: &JobId) {
         self.news.tell(News::Changed(id.clone()));
     }
 
-    /// Waits until the job has ended, at most so long; returns it as it is then.
+    /// Waits until the job has ended, at most so long, or this server stops and will not begin it; returns it as it is then.
     ///
     /// # Errors
     /// When the store does not answer, or the job is removed meanwhile.
@@ -137,7 +142,7 @@ impl App {
         let end = tokio::time::Instant::now() + most;
         loop {
             let job = self.job(id.as_str()).await?;
-            if job.state.is_terminal() || tokio::time::Instant::now() >= end {
+            if job.state.is_terminal() || self.leaves(&job) || tokio::time::Instant::now() >= end {
                 return Ok(job);
             }
             // Another server may have it at work: then there are no news, and the store is asked each second.

@@ -313,11 +313,17 @@ fn set(
         .and_then(|keys| keys.get_mut(key));
     match known {
         Some(place) if place.same_type(&value) => {
+            if let (Some(known), Some(given)) = (place.as_array(), value.as_array())
+                && known.first().is_some_and(toml::Value::is_integer)
+                && known.len() != given.len()
+            {
+                return Err(format!("{section}.{key} takes {} numbers", known.len()));
+            }
             *place = value;
             Ok(())
         }
         Some(place) => Err(format!(
-            "{section}.{key} is a {}, not a {}",
+            "{section}.{key} takes this type: {}; given: {}",
             place.type_str(),
             value.type_str()
         )),
@@ -397,11 +403,14 @@ mod tests {
         for (text, part) in [
             ("[server]\nlisen = \"x\"", "the nearest is server.listen"),
             ("[sever]\nlisten = \"x\"", "the nearest is server.listen"),
-            ("[workers]\ncount = \"2\"", "workers.count is a integer"),
+            (
+                "[workers]\ncount = \"2\"",
+                "workers.count takes this type: integer",
+            ),
             ("[workers]\ncount = 0", "from 1 to 256"),
             ("listen = 1", "outside of a section"),
             ("[server", "sori.toml"),
-            ("[workers]\nretry_seconds = [1]", "length 3"),
+            ("[workers]\nretry_seconds = [1]", "takes 3 numbers"),
             ("[server]\ntls = \"maybe\"", "maybe"),
         ] {
             std::fs::write(&file, text).expect("written");

@@ -46,7 +46,7 @@ pub struct StageLabel {
     pub model: String,
 }
 
-/// Why an attempt did not work.
+/// Why something did not work.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Reason {
     /// A word out of a few.
@@ -94,6 +94,8 @@ pub struct Metrics {
     pub audio_seconds: Family<StageLabel, Counter<f64, AtomicU64>>,
     /// Attempts that did not work, by reason: failure, lost_worker.
     pub retries: Family<Reason, Counter>,
+    /// Requests for jobs that were refused for want of room, by the code of the error.
+    pub refused: Family<Reason, Counter>,
     /// Jobs that failed after all their tries.
     pub dead_letters: Counter,
     /// Seconds that a worker took to load its models.
@@ -144,6 +146,7 @@ impl Metrics {
             real_time_factor: Family::new_with_constructor(|| Histogram::new(FACTOR)),
             audio_seconds: Family::default(),
             retries: Family::default(),
+            refused: Family::default(),
             dead_letters: Counter::default(),
             model_load: Histogram::new(LATENCY),
             worker_resident: Gauge::default(),
@@ -211,6 +214,8 @@ impl Metrics {
         let depth = self.queue_depth.clone();
         r.register("queue_depth", "Jobs that wait", depth);
         r.register("jobs", "Jobs that ended", self.jobs.clone());
+        let help = "Requests for jobs that there was no room for";
+        r.register("jobs_refused", help, self.refused.clone());
         let dead = self.dead_letters.clone();
         r.register(
             "dead_letters",

@@ -331,7 +331,7 @@ impl Guard {
     }
 
     fn tell(&self, denied: Denied, purpose: Purpose) -> Denied {
-        tracing::warn!(rule = denied.rule.name(), ?purpose, message = %denied.message, "URL refused");
+        tracing::warn!(rule = denied.rule.name(), ?purpose, why = %denied.message, "URL refused");
         if let Some(hook) = &self.options.on_denied {
             hook(&denied);
         }

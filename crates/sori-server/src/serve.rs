@@ -116,6 +116,16 @@ async fn run(config: ServerConfig, wiring: Wiring<'_>) -> Result<(), ServeError>
     };
     let app = open(config, &wiring, (address, url.clone())).await?;
     let key = first_key(&app).await?;
+    if !address.ip().is_loopback() {
+        if !app.keys_required {
+            tracing::warn!("whoever can connect may do everything (access.keys = \"never\")");
+        }
+        if tls.is_none() && !url.starts_with("https:") {
+            tracing::warn!(
+                "keys and recordings can be read on the way: --tls local, or a proxy and server.public_url"
+            );
+        }
+    }
     let database = |e: sori_store::StoreError| because("the database")(&e);
     let lost = app.store.give_back(app.clock.now_ms()).await;
     app.lost(&lost.map_err(database)?).await.map_err(database)?;

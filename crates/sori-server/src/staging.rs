@@ -220,10 +220,11 @@ impl Staging {
     }
 
     fn too_large(&self) -> ApiError {
-        let message = format!(
-            "recordings of up to {} MB are taken (limits.media_bytes)",
-            self.most_bytes >> 20
-        );
+        let most = match self.most_bytes >> 20 {
+            0 => format!("{} bytes", self.most_bytes),
+            most => format!("{most} MB"),
+        };
+        let message = format!("recordings of up to {most} are taken (limits.media_bytes)");
         ApiError::new(ErrorKind::TooLarge, message)
     }
 }

@@ -49,9 +49,14 @@ impl Waiting {
     /// The job once it has ended and has a result, be it of before a rerun; nothing until then.
     ///
     /// # Errors
-    /// When the job has failed or was cancelled without a result, in words for whoever asked for it.
+    /// When the job has failed or was cancelled without a result, in words for whoever asked for it; 503 when the server stops
+    /// before it is begun.
     pub async fn look(&mut self) -> Result<Option<Job>, ApiError> {
         let job = self.app.job(self.id.as_str()).await?;
+        if self.app.leaves(&job) {
+            let message = format!("the server stops; ask for job {} when it is back", job.id);
+            return Err(ApiError::new(ErrorKind::Unavailable, message).retry_after(30));
+        }
         if !job.state.is_terminal() {
             return Ok(None);
         }

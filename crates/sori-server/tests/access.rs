@@ -153,6 +153,13 @@ fn a_full_queue_refuses_before_work_starts() {
     let refused = full.upload("say x", &[]);
     assert_eq!(refused.status, 503, "{}", refused.text);
     assert!(refused.headers.contains_key("retry-after"));
+    let ready = full.get("/readyz");
+    assert_eq!((ready.status, &ready.json()["room"]), (503, &json!(false)));
+    let numbers = full.get("/metrics").text;
+    assert!(
+        numbers.contains("sori_jobs_refused_total{reason=\"unavailable\"} 1"),
+        "{numbers}"
+    );
 }
 
 #[test]

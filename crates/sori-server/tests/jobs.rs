@@ -382,6 +382,28 @@ fn a_named_job_goes_on_when_its_client_hangs_up() {
 }
 
 #[test]
+fn who_waits_for_a_job_that_is_not_begun_hears_that_the_server_stops() {
+    use std::io::{Read, Write};
+    let (_folder, server) = server();
+    let running = server.job("slow 60");
+    server.until(&running, |job| job["state"] == "running");
+    let mut client = std::net::TcpStream::connect(server.url.trim_start_matches("http://"))
+        .expect("a connection");
+    let head = "POST /v1/listen HTTP/1.1\r\nhost: localhost\r\ncontent-type: audio/wav\r\ncontent-length: 5\r\n\r\nsay a";
+    client.write_all(head.as_bytes()).expect("it reads");
+    let waits =
+        |page: &serde_json::Value| page["jobs"].as_array().is_some_and(|jobs| jobs.len() == 2);
+    while !waits(&server.get("/v1/jobs").json()) {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    server.stop();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    assert!(answer.contains("retry-after: 30"), "{answer}");
+}
+
+#[test]
 fn wrong_requests_say_what_is_wrong() {
     let (_folder, server) = server();
     for (body, status, part) in [

@@ -13,7 +13,7 @@ const EXAMPLES: &str = "\
 Examples:
   sori keys add phone-app                           a key to submit and read its own jobs
   sori keys add ops --scope admin                   one that may see and do everything
-  sori keys add guest --scope jobs:read --days 7    one that ends
+  sori keys add scraper --scope metrics --days 90   one that reads /metrics, and ends
   sori keys list
   sori keys revoke phone-app";
 
@@ -33,7 +33,7 @@ enum Action {
     Add {
         /// What to call it
         name: String,
-        /// What it may do: jobs:write, jobs:read, metrics, admin
+        /// What it may do: jobs:write and jobs:read (its own jobs), metrics, admin (everything)
         #[arg(
             long,
             value_delimiter = ',',

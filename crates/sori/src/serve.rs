@@ -22,7 +22,7 @@ Examples:
 
 Then:
   curl -F file=@interview.mp4 http://127.0.0.1:8080/v1/jobs
-  curl http://127.0.0.1:8080/docs                   what else it answers
+  curl http://127.0.0.1:8080/openapi.json           what else it answers; /docs in a browser
 
 Exit status: 0 stopped as asked, 1 it could not start, 2 wrong arguments.";
 

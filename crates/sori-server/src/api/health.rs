@@ -23,6 +23,8 @@ pub struct Ready {
     pub workers: i64,
     /// Not on its way to stop.
     pub open: bool,
+    /// There is room for a job: in the queue, on the disk, in memory.
+    pub room: bool,
 }
 
 /// Says that the process answers.
@@ -31,13 +33,14 @@ pub async fn live() -> &'static str {
     "ok\n"
 }
 
-/// Says whether work is taken: 503 while models load, the database is away or the server stops.
+/// Says whether work is taken: 503 while models load, the database is away, nothing more fits or the server stops.
 #[utoipa::path(get, path = "/readyz", tag = "service", security(()), responses((status = 200, body = Ready), (status = 503, body = Ready)))]
 pub async fn ready(State(app): State<App>) -> (StatusCode, Json<Ready>) {
     let database = app.store.ping().await.is_ok();
     let workers = app.metrics.workers_ready.get();
     let open = !app.draining.is_cancelled();
-    let ready = database && workers > 0 && open;
+    let room = app.room().await.is_ok();
+    let ready = database && workers > 0 && open && room;
     let status = match ready {
         true => StatusCode::OK,
         false => StatusCode::SERVICE_UNAVAILABLE,
@@ -49,6 +52,7 @@ pub async fn ready(State(app): State<App>) -> (StatusCode, Json<Ready>) {
             database,
             workers,
             open,
+            room,
         }),
     )
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use sori_store::{Ending, Job};
+use sori_store::{Ending, Job, JobState};
 
 use super::{Attempt, Outcome, Stop, attempt_key, result_key};
 use crate::app::lock;
@@ -93,6 +93,9 @@ impl Attempt<'_> {
     /// What is done when the state has changed: nothing left of a job that has ended but its result, tidings, numbers.
     async fn ended(&self, job: &Job) {
         let app = self.app;
+        if job.state == JobState::Queued {
+            tracing::info!(job = %job.id, "given back to the queue");
+        }
         if job.state.is_terminal() {
             app.after_end(job).await;
             if let (Some(owner), Some(seconds)) = (&job.owner, job.duration_seconds) {
