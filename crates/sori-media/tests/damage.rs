@@ -243,57 +243,61 @@ fn ffmpeg_failures_are_explained() {
     assert_eq!(error.kind(), MediaErrorKind::FfmpegFailed, "{error}");
 }
 
+/// What is said of a recording that goes to this shell script in ffmpeg's place.
 #[cfg(unix)]
-#[test]
-fn a_stuck_ffmpeg_is_stopped() {
+fn with_stand_in(script: &str, limits: Limits) -> sori_media::MediaError {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().expect("a folder");
-    let program = folder.path().join("stuck");
-    std::fs::write(&program, "#!/bin/sh\nexec sleep 600\n").expect("a script");
+    let program = folder.path().join("ffmpeg");
+    std::fs::write(&program, format!("#!/bin/sh\n{script}")).expect("a script");
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("executable");
-    let limits = Limits {
-        ffmpeg_silence: std::time::Duration::from_millis(200),
-        ..Default::default()
-    };
     let options = AudioOptions {
         ffmpeg: Ffmpeg::Path(program),
         limits,
         ..Default::default()
     };
-    let error = hear_bytes(b"#!AMR\n".repeat(100), &options)
-        .err()
-        .expect("no sound");
+    let error = hear_bytes(b"#!AMR\n".repeat(100), &options).err();
+    let error = error.expect("no sound");
     assert_eq!(error.kind(), MediaErrorKind::FfmpegFailed);
+    error
+}
+
+#[cfg(unix)]
+#[test]
+fn a_stuck_ffmpeg_is_stopped() {
+    let limits = Limits {
+        ffmpeg_silence: std::time::Duration::from_millis(200),
+        ..Default::default()
+    };
+    let error = with_stand_in("exec sleep 600\n", limits);
     assert!(error.to_string().contains("was stopped"), "{error}");
 }
 
 #[cfg(unix)]
 #[test]
 fn a_busy_ffmpeg_is_stopped() {
-    use std::os::unix::fs::PermissionsExt;
     // Sound that is long to compute, whatever ffmpeg is asked to read.
-    let folder = tempfile::tempdir().expect("a folder");
-    let program = folder.path().join("busy");
-    let script = "#!/bin/sh\nfor a; do [ \"$last\" = -timelimit ] && limit=$a; last=$a; done\n\
+    let script = "for a; do [ \"$last\" = -timelimit ] && limit=$a; last=$a; done\n\
         [ -n \"$limit\" ] || exec sleep 600\n\
         exec ffmpeg -v error -timelimit $limit -f lavfi -i anoisesrc=d=100000000 -af afftdn,afftdn -f null -\n";
-    std::fs::write(&program, script).expect("a script");
-    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("executable");
     let limits = Limits {
         ffmpeg_cpu: std::time::Duration::from_secs(1),
         ..Default::default()
     };
-    let options = AudioOptions {
-        ffmpeg: Ffmpeg::Path(program),
-        limits,
-        ..Default::default()
-    };
-    let error = hear_bytes(b"#!AMR\n".repeat(100), &options)
-        .err()
-        .expect("no sound");
-    assert_eq!(error.kind(), MediaErrorKind::FfmpegFailed);
+    let error = with_stand_in(script, limits);
     // It ended by itself, before it would be stopped for giving nothing.
     assert!(!error.to_string().contains("was stopped"), "{error}");
+}
+
+#[cfg(unix)]
+#[test]
+fn ffmpeg_is_told_how_large_pictures_may_be() {
+    let limits = Limits {
+        max_pixels: 1000,
+        ..Default::default()
+    };
+    let error = with_stand_in("echo \"$@\" >&2\nexit 1\n", limits);
+    assert!(error.to_string().contains("-max_pixels 1000 "), "{error}");
 }
 
 #[test]
