@@ -41,12 +41,12 @@ impl App {
     /// When there is none for this caller; another's job is not told of.
     pub async fn own_job(&self, caller: &Caller, id: &str) -> Result<Job, ApiError> {
         let job = self.job(id).await?;
-        match caller.sees_only() {
-            Some(key) if job.owner.as_ref() != Some(&key) => Err(ApiError::new(
+        match caller.sees(job.owner.as_deref()) {
+            true => Ok(job),
+            false => Err(ApiError::new(
                 ErrorKind::NotFound,
                 format!("there is no job {id}"),
             )),
-            _ => Ok(job),
         }
     }
 
