@@ -1,7 +1,7 @@
 """Measures the starter through the `sori` program: WER (English) and CER (Korean, without spaces) of held-out sentences in
 held-out voice settings, of shared/media/synthetic, and of real speech.
 
-python evaluate.py --sori PROGRAM --shared DIR [--wav DIR] [--limit N] [--compute int8|f32] [--real]
+python evaluate.py --sori PROGRAM --shared DIR [--wav DIR] [--limit N] [--compute int8|int4|f32] [--real]
 """
 import argparse, collections, json, pathlib, re, subprocess, tempfile, unicodedata, wave
 import numpy as np

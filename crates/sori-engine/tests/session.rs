@@ -166,9 +166,10 @@ fn a_live_session_tells_a_segment_before_the_sound_ends() {
 }
 
 #[test]
-fn int8_agrees_with_f32_under_forced_decoding() {
-    let (exact, quantised) = (starter(Compute::F32), starter(Compute::Int8));
-    let (mut same, mut all) = (0, 0);
+fn integers_agree_with_f32_under_forced_decoding() {
+    let exact = starter(Compute::F32);
+    let [int8, int4] = [Compute::Int8, Compute::Int4].map(starter);
+    let (mut same, mut all) = ([0, 0], 0);
     for name in ENGLISH.iter().chain(&KOREAN) {
         let (pcm, text) = spoken(name);
         let mel = exact.mel(&pcm);
@@ -186,12 +187,17 @@ fn int8_agrees_with_f32_under_forced_decoding() {
                 .filter_map(best)
                 .collect()
         };
-        let (a, b) = (choices(&exact), choices(&quantised));
-        same += a.iter().zip(&b).filter(|(a, b)| a == b).count();
-        all += a.len();
+        let expected = choices(&exact);
+        all += expected.len();
+        for (same, network) in same.iter_mut().zip([&int8, &int4]) {
+            let chosen = choices(network);
+            *same += expected.iter().zip(&chosen).filter(|(a, b)| a == b).count();
+        }
     }
-    println!("int8 agrees in {same} of {all} positions");
-    assert!(same as f64 >= 0.98 * all as f64, "{same} of {all}");
+    println!("int8 and int4 agree in {same:?} of {all} positions");
+    for same in same {
+        assert!(same as f64 >= 0.98 * all as f64, "{same} of {all}");
+    }
 }
 
 proptest! {

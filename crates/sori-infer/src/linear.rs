@@ -11,6 +11,8 @@ pub enum Compute {
     F32,
     /// 8-bit integers with f32 scales, by [`kernels`](crate::kernels).
     Int8,
+    /// As [`Compute::Int8`], with weights of 4 bits where memory bounds the speed.
+    Int4,
 }
 
 /// Name of the f32 kernel that this machine's CPU gets, such as `x86_64-f32-avx512`.

@@ -163,18 +163,18 @@ unsafe fn put<A: Arch>(x: A::F, out: *mut f32, room: usize, then: Then) {
     }
 }
 
-/// A product of quantised rows and some panels of a matrix of weights.
+/// A product of quantised rows and some panels of a matrix of 8-bit or 4-bit weights.
 #[derive(Clone, Copy)]
-pub(crate) struct Int8Job {
+pub(crate) struct QuantJob {
     /// Activations `(rows, ≥ 4 · groups)`, `stride` apart, with each row's scale and zero.
     pub a: *const u8,
     pub stride: usize,
     pub rows: usize,
     pub row_scale: *const f32,
     pub row_zero: *const f32,
-    /// All panels, `groups · 4 · PANEL` bytes each, and for every column its scale, scaled sum and bias.
+    /// All panels, of as many fours of inputs, and for every column its scale, scaled sum and bias.
     pub b: *const u8,
-    pub groups: usize,
+    pub fours: usize,
     pub scale: *const f32,
     pub sum: *const f32,
     pub bias: *const f32,
@@ -188,13 +188,32 @@ pub(crate) struct Int8Job {
 }
 
 kernel! {
-    /// Multiplies quantised rows by panels of quantised weights.
-    pub(crate) int8_product = int8_body(&Int8Job)
+    /// Multiplies quantised rows by panels of 8-bit weights.
+    pub(crate) int8_product = int8_body(&QuantJob)
+}
+
+kernel! {
+    /// Multiplies quantised rows by panels of 4-bit weights.
+    pub(crate) int4_product = int4_body(&QuantJob)
 }
 
 #[inline(always)]
-unsafe fn int8_body<A: Arch, const N: usize>(job: &Int8Job) {
+unsafe fn int8_body<A: Arch, const N: usize>(job: &QuantJob) {
+    // SAFETY: the caller's.
+    unsafe { quant_body::<A, N, 8>(job) }
+}
+
+#[inline(always)]
+unsafe fn int4_body<A: Arch, const N: usize>(job: &QuantJob) {
+    // SAFETY: the caller's.
+    unsafe { quant_body::<A, N, 4>(job) }
+}
+
+#[inline(always)]
+unsafe fn quant_body<A: Arch, const N: usize, const BITS: usize>(job: &QuantJob) {
     let wide = N * A::LANES;
+    // With 4 bits every sum takes two registers.
+    let most = if BITS == 8 { A::ROWS } else { A::ROWS / 2 };
     for panel in job.from..job.to {
         for part in (0..PANEL).step_by(wide) {
             let column = panel * PANEL + part;
@@ -203,9 +222,15 @@ unsafe fn int8_body<A: Arch, const N: usize>(job: &Int8Job) {
             }
             let mut row = 0;
             while row < job.rows {
-                let rows = (job.rows - row).min(A::ROWS);
+                let rows = (job.rows - row).min(most);
                 // SAFETY: the tile's rows and columns lie inside the job's.
-                unsafe { with_rows!(rows, int8_tile::<A, N>(job, row, column)) };
+                unsafe {
+                    if BITS == 8 {
+                        with_rows!(rows, int8_tile::<A, N>(job, row, column));
+                    } else {
+                        with_rows!(rows, int4_tile::<A, N>(job, row, column));
+                    }
+                }
                 row += rows;
             }
         }
@@ -214,16 +239,77 @@ unsafe fn int8_body<A: Arch, const N: usize>(job: &Int8Job) {
 
 #[inline(always)]
 unsafe fn int8_tile<A: Arch, const M: usize, const N: usize>(
-    job: &Int8Job,
+    job: &QuantJob,
     row: usize,
     column: usize,
 ) {
     // SAFETY: the caller's.
     unsafe {
-        let panel = column / PANEL * PANEL * job.groups * 4;
+        let panel = column / PANEL * PANEL * job.fours * 4;
         let b = job.b.add(panel + column % PANEL * 4);
         let a = job.a.add(row * job.stride);
-        let sums = int8_sums::<A, M, N>(job.groups, a, job.stride, b, b.wrapping_add(AHEAD));
+        let sums = int8_sums::<A, M, N>(job.fours, a, job.stride, b, b.wrapping_add(AHEAD));
+        let sums = sums.map(|sums| sums.map(|sum| A::to_f32(sum)));
+        quant_put::<A, M, N>(job, row, column, sums);
+    }
+}
+
+/// Inputs that share a scale in each column of 4-bit weights, as in GGML's Q4_0.
+pub(crate) const GROUP: usize = 32;
+/// Bytes of a group's scales in a panel, which stand before its weights.
+pub(crate) const SCALES: usize = 2 * PANEL;
+/// Bytes of a group in a panel.
+pub(crate) const RECORD: usize = SCALES + GROUP * PANEL / 2;
+
+#[inline(always)]
+unsafe fn int4_tile<A: Arch, const M: usize, const N: usize>(
+    job: &QuantJob,
+    row: usize,
+    column: usize,
+) {
+    let groups = job.fours.div_ceil(GROUP / 4);
+    let from = column % PANEL;
+    // SAFETY: the caller's; a prefetch may look at any address.
+    unsafe {
+        let panel = job.b.add(column / PANEL * groups * RECORD);
+        let mut all = [[A::splat(0.0); N]; M];
+        for group in 0..groups {
+            let record = panel.add(group * RECORD);
+            let a = job.a.add(row * job.stride + group * GROUP);
+            let mut sums = [[A::zero(); N]; M];
+            // A row is whole eights, so that both halves of a byte have their activations.
+            for eight in 0..(job.fours.div_ceil(2) - group * GROUP / 8).min(GROUP / 8) {
+                for n in 0..N {
+                    let b = record.add(SCALES + (eight * PANEL + from + n * A::LANES) * 4);
+                    let [low, high] = A::load_i4(b);
+                    A::prefetch(b.wrapping_add(AHEAD));
+                    for (m, sums) in sums.iter_mut().enumerate() {
+                        let a = a.add(m * job.stride + eight * 8);
+                        sums[n] = A::dot(A::dot(sums[n], a, low), a.add(4), high);
+                    }
+                }
+            }
+            for n in 0..N {
+                let scale = A::load_bf16(record.cast::<u16>().add(from + n * A::LANES));
+                for (all, sums) in all.iter_mut().zip(sums) {
+                    all[n] = A::fma(A::to_f32(sums[n]), scale, all[n]);
+                }
+            }
+        }
+        quant_put::<A, M, N>(job, row, column, all);
+    }
+}
+
+/// Writes the sums of a tile, scaled and without the rows' zeros.
+#[inline(always)]
+unsafe fn quant_put<A: Arch, const M: usize, const N: usize>(
+    job: &QuantJob,
+    row: usize,
+    column: usize,
+    sums: [[A::F; N]; M],
+) {
+    // SAFETY: the caller's.
+    unsafe {
         for (m, sums) in sums.into_iter().enumerate() {
             let row = row + m;
             let scale = A::splat(*job.row_scale.add(row));
@@ -231,7 +317,7 @@ unsafe fn int8_tile<A: Arch, const M: usize, const N: usize>(
             for (n, sum) in sums.into_iter().enumerate() {
                 let at = column + n * A::LANES;
                 if at < job.columns {
-                    let x = A::mul(A::to_f32(sum), A::load(job.scale.add(at)));
+                    let x = A::mul(sum, A::load(job.scale.add(at)));
                     let x = A::fma(zero, A::load(job.sum.add(at)), x);
                     let x = A::fma(scale, x, A::load(job.bias.add(at)));
                     let out = job.out.add(row * job.columns + at);

@@ -1,4 +1,4 @@
-//! The hot loops: products of 8-bit integers and of bf16, attention, layer normalisation, and the threads that share them.
+//! The hot loops: products of integers of 8 and 4 bits and of bf16, attention, layer normalisation, and the threads that share them.
 //!
 //! This is the one crate with `unsafe` code. Each kernel is written once, as a body over what an instruction set offers
 //! (`arch`), and compiled for AVX-512 (with VNNI and BF16 where the CPU has them), AVX2 (with VNNI), NEON (with SDOT and
@@ -37,7 +37,7 @@ pub use buffer::{Buffer, Image, LINE, Plain};
 pub use cache::{CacheShape, KvBlock, KvCache, MOST as MAX_HEAD_COLUMNS};
 pub use isa::{Isa, UnknownIsa};
 pub use look::{Looking, attend_cached, head_scores};
-pub use matrix::{Bf16Matrix, Int8Matrix};
+pub use matrix::{Bf16Matrix, Bits, QuantMatrix};
 pub use probe::{multiply_bf16, multiply_int8};
 pub use rows::{Norm, QuantRows, norm, to_bf16};
 pub use team::Team;

@@ -1,16 +1,39 @@
-//! Weights, packed once: 8-bit integers with a scale for each column, or bf16.
+//! Weights, packed once: integers of 8 or 4 bits, or bf16.
 
 use crate::arch::bf16;
-use crate::body::{Bf16Job, Int8Job, PANEL, Then, bf16_product, int8_product};
+use crate::body::{
+    Bf16Job, GROUP, PANEL, QuantJob, RECORD, SCALES, Then, bf16_product, int4_product, int8_product,
+};
 use crate::buffer::Buffer;
 use crate::isa::Isa;
 use crate::rows::QuantRows;
 use crate::team::{Shared, Team};
 
-/// A linear layer `y = x·Wᵀ + b` in 8-bit integers: symmetric, one scale for each output (scale = max|w| / 127), as
-/// CTranslate2's int8 and PyTorch's dynamic quantisation have it.
+/// The integers that weights are kept in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bits {
+    /// 8 bits, symmetric, one scale for each output (scale = max|w| / 127), as CTranslate2's int8 and PyTorch's dynamic
+    /// quantisation have it.
+    Eight,
+    /// 4 bits, −8 to 7, with a bf16 scale for every 32 inputs of each output (as GGML's Q4_0, which has f16), chosen for the
+    /// least squared error: 4.5 bits a weight.
+    Four,
+}
+
+impl Bits {
+    /// Bytes of a panel.
+    fn panel(self, inputs: usize) -> Option<usize> {
+        match self {
+            Self::Eight => inputs.checked_next_multiple_of(4)?.checked_mul(PANEL),
+            Self::Four => inputs.div_ceil(GROUP).checked_mul(RECORD),
+        }
+    }
+}
+
+/// A linear layer `y = x·Wᵀ + b` with weights of 8 or 4 bits, for activations of 8 bits.
 #[derive(Clone)]
-pub struct Int8Matrix {
+pub struct QuantMatrix {
+    bits: Bits,
     inputs: usize,
     outputs: usize,
     panels: Buffer<u8>,
@@ -18,34 +41,31 @@ pub struct Int8Matrix {
     columns: Buffer<f32>,
 }
 
-impl Int8Matrix {
+impl QuantMatrix {
     /// Quantises and packs a weight of shape `(outputs, inputs)`, row-major, as PyTorch stores it.
     ///
     /// # Panics
     /// When the weight or the bias is not as long as the shape says.
-    pub fn pack(weight: &[f32], inputs: usize, bias: Option<&[f32]>) -> Self {
+    pub fn pack(weight: &[f32], inputs: usize, bias: Option<&[f32]>, bits: Bits) -> Self {
         let outputs = weight.len() / inputs;
         assert_eq!(weight.len(), inputs * outputs, "a weight is whole rows");
         assert!(
             bias.is_none_or(|b| b.len() == outputs),
             "one bias for each output"
         );
-        let groups = inputs.div_ceil(4);
         let padded = outputs.next_multiple_of(PANEL);
         let mut columns = vec![0.0; 3 * padded];
-        let panels = Buffer::build(padded * groups * 4, |panels: &mut [u8]| {
+        let bytes = bits
+            .panel(inputs)
+            .expect("a panel is not much longer than its weights");
+        let panels = Buffer::build(padded / PANEL * bytes, |panels: &mut [u8]| {
             for (output, row) in weight.chunks_exact(inputs).enumerate() {
-                let largest = row.iter().fold(0.0f32, |m, x| m.max(x.abs()));
-                let scale = if largest > 0.0 { largest / 127.0 } else { 1.0 };
-                let panel = &mut panels[output / PANEL * PANEL * groups * 4..];
-                let mut sum = 0;
-                for (i, x) in row.iter().enumerate() {
-                    let q = (x / scale).round() as i8;
-                    panel[i / 4 * 4 * PANEL + output % PANEL * 4 + i % 4] = q as u8;
-                    sum += i32::from(q);
-                }
-                columns[output] = scale;
-                columns[padded + output] = sum as f32 * scale;
+                let panel = &mut panels[output / PANEL * bytes..][..bytes];
+                let (scale, sum) = match bits {
+                    Bits::Eight => pack_eight(row, panel, output % PANEL),
+                    Bits::Four => pack_four(row, panel, output % PANEL),
+                };
+                (columns[output], columns[padded + output]) = (scale, sum);
             }
         });
         if let Some(bias) = bias {
@@ -53,6 +73,7 @@ impl Int8Matrix {
         }
         let columns = Buffer::build(3 * padded, |all| all.copy_from_slice(&columns));
         Self {
+            bits,
             inputs,
             outputs,
             panels,
@@ -60,17 +81,19 @@ impl Int8Matrix {
         }
     }
 
-    /// A matrix of buffers that [`Int8Matrix::parts`] gave; none when they are not as long as the shape says.
+    /// A matrix of shape `(outputs, inputs)` of buffers that [`QuantMatrix::parts`] gave; none when they are not as long as
+    /// the shape says.
     pub fn from_parts(
-        inputs: usize,
-        outputs: usize,
+        [outputs, inputs]: [usize; 2],
+        bits: Bits,
         panels: Buffer<u8>,
         columns: Buffer<f32>,
     ) -> Option<Self> {
         let padded = outputs.checked_next_multiple_of(PANEL)?;
-        let whole = padded.checked_mul(inputs.checked_next_multiple_of(4)?)?;
+        let whole = (padded / PANEL).checked_mul(bits.panel(inputs)?)?;
         let fits = inputs > 0 && panels.len() == whole && columns.len() == padded.checked_mul(3)?;
         fits.then_some(Self {
+            bits,
             inputs,
             outputs,
             panels,
@@ -92,12 +115,26 @@ impl Int8Matrix {
             output < self.outputs && out.len() == self.inputs,
             "a row of the matrix"
         );
-        let panel = output / PANEL * PANEL * self.inputs.next_multiple_of(4);
-        let from = &self.panels[panel + output % PANEL * 4..];
-        let scale = self.columns[output];
-        for (four, group) in out.chunks_mut(4).zip(from.chunks(4 * PANEL)) {
-            for (x, &q) in four.iter_mut().zip(group) {
-                *x = f32::from(q as i8) * scale;
+        let bytes = self.panels.len() / self.outputs.div_ceil(PANEL);
+        let panel = &self.panels[output / PANEL * bytes..][..bytes];
+        let (scale, column) = (self.columns[output], output % PANEL);
+        match self.bits {
+            Bits::Eight => {
+                for (four, group) in out.chunks_mut(4).zip(panel[column * 4..].chunks(4 * PANEL)) {
+                    for (x, &q) in four.iter_mut().zip(group) {
+                        *x = f32::from(q as i8) * scale;
+                    }
+                }
+            }
+            Bits::Four => {
+                for (group, record) in out.chunks_mut(GROUP).zip(panel.chunks(RECORD)) {
+                    let step = scale * widen([record[2 * column], record[2 * column + 1]]);
+                    for (i, x) in group.iter_mut().enumerate() {
+                        let both = record[place(i, column)];
+                        let q = if i % 8 < 4 { both << 4 } else { both & 0xF0 };
+                        *x = f32::from(q as i8) * step;
+                    }
+                }
             }
         }
     }
@@ -109,10 +146,10 @@ impl Int8Matrix {
     pub fn multiply(&self, isa: Isa, a: &QuantRows, then: Then, out: &mut [f32]) {
         let job = self.job(isa, a, then, out);
         // SAFETY: `job` checked the lengths.
-        unsafe { int8_product(isa, &job) };
+        unsafe { self.product(isa, &job) };
     }
 
-    /// As [`Int8Matrix::multiply`], its columns shared among the team: for few rows.
+    /// As [`QuantMatrix::multiply`], its columns shared among the team: for few rows.
     ///
     /// # Panics
     /// When the lengths do not fit.
@@ -130,11 +167,23 @@ impl Int8Matrix {
             job.from = part * each;
             job.to = (job.from + each).min(panels);
             // SAFETY: `job` checked the lengths; every part writes columns of its own.
-            unsafe { int8_product(isa, &job) };
+            unsafe { self.product(isa, &job) };
         });
     }
 
-    fn job(&self, isa: Isa, a: &QuantRows, then: Then, out: &mut [f32]) -> Int8Job {
+    /// # Safety
+    /// The job is one of this matrix.
+    unsafe fn product(&self, isa: Isa, job: &QuantJob) {
+        // SAFETY: the caller's.
+        unsafe {
+            match self.bits {
+                Bits::Eight => int8_product(isa, job),
+                Bits::Four => int4_product(isa, job),
+            }
+        }
+    }
+
+    fn job(&self, isa: Isa, a: &QuantRows, then: Then, out: &mut [f32]) -> QuantJob {
         let rows = a.rows();
         let fit = a.top <= isa.top_activation();
         assert!(
@@ -150,14 +199,14 @@ impl Int8Matrix {
             self.outputs
         );
         let padded = self.outputs.next_multiple_of(PANEL);
-        Int8Job {
+        QuantJob {
             a: a.data.as_ptr(),
             stride: a.stride,
             rows: a.rows(),
             row_scale: a.scale.as_ptr(),
             row_zero: a.zero.as_ptr(),
             b: self.panels.as_ptr(),
-            groups: self.inputs.div_ceil(4),
+            fours: self.inputs.div_ceil(4),
             scale: self.columns.as_ptr(),
             sum: self.columns[padded..].as_ptr(),
             bias: self.columns[2 * padded..].as_ptr(),
@@ -168,6 +217,76 @@ impl Int8Matrix {
             then,
         }
     }
+}
+
+/// Packs a row of 8-bit weights as `[input / 4][column][4]`; returns its scale and scaled sum.
+fn pack_eight(row: &[f32], panel: &mut [u8], column: usize) -> (f32, f32) {
+    let largest = row.iter().fold(0.0f32, |m, x| m.max(x.abs()));
+    let scale = if largest > 0.0 { largest / 127.0 } else { 1.0 };
+    let mut sum = 0;
+    for (i, x) in row.iter().enumerate() {
+        let q = (x / scale).round() as i8;
+        panel[i / 4 * 4 * PANEL + column * 4 + i % 4] = q as u8;
+        sum += i32::from(q);
+    }
+    (scale, sum as f32 * scale)
+}
+
+/// Packs a row of 4-bit weights: of every 32 inputs first the columns' scales, then `[input / 8][column][4]` bytes with two
+/// weights each; returns the scale that all share and the scaled sum.
+fn pack_four(row: &[f32], panel: &mut [u8], column: usize) -> (f32, f32) {
+    let mut sum = 0.0;
+    for (group, record) in row.chunks(GROUP).zip(panel.chunks_mut(RECORD)) {
+        let step = step_of_four(group);
+        record[2 * column..][..2].copy_from_slice(&step.to_ne_bytes());
+        let step = widen(step.to_ne_bytes());
+        for (i, &x) in group.iter().enumerate() {
+            let q = quantise_four(x, step) as i8;
+            sum += f32::from(q) * step;
+            let half = q as u8 & 0xF;
+            record[place(i, column)] |= if i % 8 < 4 { half } else { half << 4 };
+        }
+    }
+    // The kernel takes weights 16 times too large.
+    (1.0 / 16.0, sum)
+}
+
+/// Where in a group's record the weight of an input stands.
+fn place(input: usize, column: usize) -> usize {
+    SCALES + (input / 8 * PANEL + column) * 4 + input % 4
+}
+
+/// The step between the 4-bit weights of a group, in bf16, that leaves the least squared error of those that put the largest
+/// weight at −9 … −7 or 7 steps.
+fn step_of_four(group: &[f32]) -> u16 {
+    let largest = group
+        .iter()
+        .fold(0.0f32, |m, &x| if x.abs() > m.abs() { x } else { m });
+    let error = |&step: &u16| -> f32 {
+        let step = widen(step.to_ne_bytes());
+        group
+            .iter()
+            .map(|&x| (x - quantise_four(x, step) * step).powi(2))
+            .sum()
+    };
+    let steps = [-9.0, -8.5, -8.0, -7.5, -7.0, 7.0].map(|steps| bf16(largest / steps));
+    let least = steps
+        .into_iter()
+        .min_by(|a, b| error(a).total_cmp(&error(b)));
+    least.expect("there are six")
+}
+
+/// A weight in whole steps.
+fn quantise_four(x: f32, step: f32) -> f32 {
+    if step == 0.0 {
+        0.0
+    } else {
+        (x / step).round().clamp(-8.0, 7.0)
+    }
+}
+
+fn widen(bytes: [u8; 2]) -> f32 {
+    f32::from_bits(u32::from(u16::from_ne_bytes(bytes)) << 16)
 }
 
 /// A linear layer in bf16, summed in f32.

@@ -14,7 +14,7 @@ pub struct QuantRows {
     pub(crate) width: usize,
     /// The largest byte that the instructions they were made for allow.
     pub(crate) top: f32,
-    /// Bytes from row to row: the width, rounded up to whole groups of four.
+    /// Bytes from row to row: the width, rounded up to whole eights.
     pub(crate) stride: usize,
     pub(crate) scale: Vec<f32>,
     pub(crate) zero: Vec<f32>,
@@ -82,7 +82,7 @@ impl QuantRows {
         );
         let rows = len / width;
         (self.width, self.top) = (width, isa.top_activation());
-        self.stride = width.next_multiple_of(4);
+        self.stride = width.next_multiple_of(8);
         self.data.resize(rows * self.stride, 0);
         self.scale.resize(rows, 0.0);
         self.zero.resize(rows, 0.0);

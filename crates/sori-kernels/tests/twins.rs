@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use sori_kernels::{
-    AttendScratch, Bf16Matrix, CacheShape, Int8Matrix, Isa, KvBlock, KvCache, KvTiles, Looking,
-    Norm, QuantRows, Team, Then, attend_cached, head_scores, norm, to_bf16,
+    AttendScratch, Bf16Matrix, Bits, CacheShape, Isa, KvBlock, KvCache, KvTiles, Looking, Norm,
+    QuantMatrix, QuantRows, Team, Then, attend_cached, head_scores, norm, to_bf16,
 };
 
 /// Numbers of −1 to 1 from a seed.
@@ -111,10 +111,10 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn int8_products((rows, inputs, outputs) in (1usize..20, 1usize..150, 1usize..200), then in thens(), seed: u64) {
+    fn integer_products(bits in prop_oneof![Just(Bits::Eight), Just(Bits::Four)], (rows, inputs, outputs) in (1usize..20, 1usize..150, 1usize..200), then in thens(), seed: u64) {
         let (x, w, bias) = (noise(rows * inputs, seed), noise(inputs * outputs, seed ^ 1), noise(outputs, seed ^ 2));
         let before = noise(rows * outputs, seed ^ 3);
-        let matrix = Int8Matrix::pack(&w, inputs, Some(&bias));
+        let matrix = QuantMatrix::pack(&w, inputs, Some(&bias), bits);
         // The weights that the matrix really has: what is left is the rounding of activations.
         let mut kept = vec![0.0; w.len()];
         for (o, row) in kept.chunks_mut(inputs).enumerate() {
@@ -312,7 +312,7 @@ fn scores_that_rise_over_a_window_shrink_what_was_summed() {
 
 #[test]
 fn a_number_that_is_none_makes_zeros_of_its_row_wherever_it_stands() {
-    let matrix = Int8Matrix::pack(&noise(40, 1), 40, Some(&[0.5]));
+    let matrix = QuantMatrix::pack(&noise(40, 1), 40, Some(&[0.5]), Bits::Eight);
     for (isa, place) in Isa::available().flat_map(|isa| (0..40).map(move |place| (isa, place))) {
         let mut row = noise(40, 2);
         row[place] = if place % 2 == 0 {
@@ -333,15 +333,54 @@ fn a_number_that_is_none_makes_zeros_of_its_row_wherever_it_stands() {
 #[test]
 fn rows_of_zeros_and_of_infinity_give_the_bias() {
     let (w, bias) = (noise(64, 1), noise(8, 2));
-    let matrix = Int8Matrix::pack(&w, 8, Some(&bias));
-    for isa in Isa::available() {
-        for row in [[0.0; 8], [f32::INFINITY; 8], [f32::NAN; 8]] {
-            let mut a = QuantRows::default();
-            a.quantise(isa, &row, 8);
-            let mut out = [0.0; 8];
-            matrix.multiply(isa, &a, Then::Store, &mut out);
-            assert_eq!(out[..], bias[..], "{isa:?} {row:?}");
+    for bits in [Bits::Eight, Bits::Four] {
+        let matrix = QuantMatrix::pack(&w, 8, Some(&bias), bits);
+        for isa in Isa::available() {
+            for row in [[0.0; 8], [f32::INFINITY; 8], [f32::NAN; 8]] {
+                let mut a = QuantRows::default();
+                a.quantise(isa, &row, 8);
+                let mut out = [0.0; 8];
+                matrix.multiply(isa, &a, Then::Store, &mut out);
+                assert_eq!(out[..], bias[..], "{isa:?} {bits:?} {row:?}");
+            }
         }
+    }
+}
+
+/// Each weight of 4 bits is at most half a step from the one it stands for, of 15 steps that hold all of its group.
+#[test]
+fn weights_of_four_bits_are_near_those_packed() {
+    for inputs in [1, 31, 32, 33, 100] {
+        let w = noise(inputs * 70, inputs as u64);
+        let matrix = QuantMatrix::pack(&w, inputs, None, Bits::Four);
+        let mut row = vec![0.0; inputs];
+        for (output, w) in w.chunks(inputs).enumerate() {
+            matrix.row(output, &mut row);
+            let mut error = 0.0f32;
+            for (w, row) in w.chunks(32).zip(row.chunks(32)) {
+                let largest = w.iter().fold(0.0f32, |m, x| m.max(x.abs()));
+                let most = w
+                    .iter()
+                    .zip(row)
+                    .fold(0.0f32, |m, (a, b)| m.max((a - b).abs()));
+                assert!(
+                    most <= largest / 7.0,
+                    "{inputs} inputs, row {output}: {most} of {largest}"
+                );
+                error += w.iter().zip(row).map(|(a, b)| (a - b).powi(2)).sum::<f32>();
+            }
+            // A step of an eighth of the largest, by the root of 12.
+            let size = (length(w) as f32).powi(2);
+            assert!(
+                error <= 0.01 * size + 1e-9,
+                "{inputs} inputs, row {output}: {error} of {size}"
+            );
+        }
+        let (panels, columns) = matrix.parts();
+        let again = |inputs| {
+            QuantMatrix::from_parts([70, inputs], Bits::Four, panels.clone(), columns.clone())
+        };
+        assert!(again(inputs).is_some() && again(inputs + 32).is_none());
     }
 }
 

@@ -125,6 +125,14 @@ impl<const VNNI: bool> Arch for Avx2<VNNI> {
         unsafe { _mm256_loadu_si256(from.cast()) }
     }
     #[inline(always)]
+    unsafe fn load_i4(from: *const u8) -> [__m256i; 2] {
+        unsafe {
+            let both = _mm256_loadu_si256(from.cast());
+            [_mm256_slli_epi16::<4>(both), both]
+                .map(|x| _mm256_and_si256(x, _mm256_set1_epi8(0xF0u8 as i8)))
+        }
+    }
+    #[inline(always)]
     unsafe fn dot(sum: __m256i, a: *const u8, b: __m256i) -> __m256i {
         unsafe {
             let a = _mm256_set1_epi32(a.cast::<i32>().read_unaligned());
@@ -141,6 +149,13 @@ impl<const VNNI: bool> Arch for Avx2<VNNI> {
         unsafe { _mm256_cvtepi32_ps(x) }
     }
 
+    #[inline(always)]
+    unsafe fn load_bf16(from: *const u16) -> __m256 {
+        unsafe {
+            let wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(from.cast()));
+            _mm256_castsi256_ps(_mm256_slli_epi32::<16>(wide))
+        }
+    }
     #[inline(always)]
     unsafe fn load_pairs(from: *const u16) -> __m256i {
         unsafe { _mm256_loadu_si256(from.cast()) }

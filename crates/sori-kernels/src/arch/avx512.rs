@@ -109,6 +109,14 @@ impl<const VNNI: bool, const BF16: bool> Arch for Avx512<VNNI, BF16> {
         unsafe { _mm512_loadu_si512(from.cast()) }
     }
     #[inline(always)]
+    unsafe fn load_i4(from: *const u8) -> [__m512i; 2] {
+        unsafe {
+            let both = _mm512_loadu_si512(from.cast());
+            [_mm512_slli_epi16::<4>(both), both]
+                .map(|x| _mm512_and_si512(x, _mm512_set1_epi8(0xF0u8 as i8)))
+        }
+    }
+    #[inline(always)]
     unsafe fn dot(sum: __m512i, a: *const u8, b: __m512i) -> __m512i {
         unsafe {
             let a = _mm512_set1_epi32(a.cast::<i32>().read_unaligned());
@@ -125,6 +133,13 @@ impl<const VNNI: bool, const BF16: bool> Arch for Avx512<VNNI, BF16> {
         unsafe { _mm512_cvtepi32_ps(x) }
     }
 
+    #[inline(always)]
+    unsafe fn load_bf16(from: *const u16) -> __m512 {
+        unsafe {
+            let wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(from.cast()));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(wide))
+        }
+    }
     #[inline(always)]
     unsafe fn load_pairs(from: *const u16) -> __m512i {
         unsafe { _mm512_loadu_si512(from.cast()) }

@@ -64,10 +64,14 @@ pub(crate) trait Arch {
     unsafe fn zero() -> Self::I;
     /// Four weights for each lane.
     unsafe fn load_i8(from: *const u8) -> Self::B;
+    /// Twice four weights of 4 bits for each lane, times 16: those in the low halves of the bytes, those in the high halves.
+    unsafe fn load_i4(from: *const u8) -> [Self::B; 2];
     /// Adds to each lane the products of its four weights and the four activations at `a`.
     unsafe fn dot(sum: Self::I, a: *const u8, b: Self::B) -> Self::I;
     unsafe fn to_f32(x: Self::I) -> Self::F;
 
+    /// One bf16 number for each lane, widened.
+    unsafe fn load_bf16(from: *const u16) -> Self::F;
     /// Two bf16 numbers for each lane.
     unsafe fn load_pairs(from: *const u16) -> Self::W;
     /// Adds to each lane the products of its two numbers and the two at `a`.

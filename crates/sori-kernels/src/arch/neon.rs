@@ -113,6 +113,14 @@ impl<const DOT: bool, const MIXED: bool> Arch for Neon<DOT, MIXED> {
         unsafe { vld1q_s8(from.cast()) }
     }
     #[inline(always)]
+    unsafe fn load_i4(from: *const u8) -> [int8x16_t; 2] {
+        unsafe {
+            let both = vld1q_u8(from);
+            let high = vandq_u8(both, vdupq_n_u8(0xF0));
+            [vshlq_n_u8::<4>(both), high].map(|x| vreinterpretq_s8_u8(x))
+        }
+    }
+    #[inline(always)]
     unsafe fn dot(sum: int32x4_t, a: *const u8, b: int8x16_t) -> int32x4_t {
         // Rust has no stable functions for the two instructions yet.
         unsafe {
@@ -139,6 +147,10 @@ impl<const DOT: bool, const MIXED: bool> Arch for Neon<DOT, MIXED> {
         unsafe { vcvtq_f32_s32(x) }
     }
 
+    #[inline(always)]
+    unsafe fn load_bf16(from: *const u16) -> float32x4_t {
+        unsafe { vreinterpretq_f32_u32(vshll_n_u16::<16>(vld1_u16(from))) }
+    }
     #[inline(always)]
     unsafe fn load_pairs(from: *const u16) -> uint32x4_t {
         unsafe { vreinterpretq_u32_u16(vld1q_u16(from)) }

@@ -118,6 +118,12 @@ impl Arch for Portable {
         unsafe { from.cast::<Self::B>().read_unaligned() }
     }
     #[inline(always)]
+    unsafe fn load_i4(from: *const u8) -> [Self::B; 2] {
+        let both = unsafe { from.cast::<[[u8; 4]; LANES]>().read_unaligned() };
+        let part = |f: fn(u8) -> u8| both.map(|four| four.map(|x| f(x) as i8));
+        [part(|x| x << 4), part(|x| x & 0xF0)]
+    }
+    #[inline(always)]
     unsafe fn dot(sum: Self::I, a: *const u8, b: Self::B) -> Self::I {
         let a = unsafe { a.cast::<[u8; 4]>().read_unaligned() };
         std::array::from_fn(|i| {
@@ -130,6 +136,10 @@ impl Arch for Portable {
         each(|i| x[i] as f32)
     }
 
+    #[inline(always)]
+    unsafe fn load_bf16(from: *const u16) -> F {
+        unsafe { from.cast::<[u16; LANES]>().read_unaligned() }.map(widen)
+    }
     #[inline(always)]
     unsafe fn load_pairs(from: *const u16) -> Self::W {
         let pairs = unsafe { from.cast::<[[u16; 2]; LANES]>().read_unaligned() };

@@ -44,14 +44,15 @@ impl Whisper {
             memory: &mut memory,
             heard: &heard.0,
         }];
-        let mut scores = Vec::new();
-        let hidden = self
-            .network
-            .read(&mut rows, &self.spec.alignment_heads, &mut scores);
+        let (mut scores, mut hidden, mut logits) = (Vec::new(), Vec::new(), Vec::new());
+        let heads = &self.spec.alignment_heads;
+        self.network
+            .read(&mut rows, heads, &mut scores, &mut hidden);
         let width = self.spec.sizes.width;
         // The row before each text token, and before the end, is the one that chose it.
         let (first, last) = (opening.len() - 1, tokens.len() - 1);
-        let logits = self.network.logits(&hidden[first * width..last * width]);
+        let chosen = &hidden[first * width..last * width];
+        self.network.logits(chosen, &mut logits);
         let chance = |(row, &token): (&[f32], &u32)| {
             let mut row = row[..self.spec.steering.end as usize].to_vec();
             softmax(&mut row);

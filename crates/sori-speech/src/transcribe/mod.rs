@@ -127,8 +127,11 @@ impl Whisper {
             memory: &mut memory,
             heard: &heard.0,
         }];
+        let (mut hidden, mut logits) = (Vec::new(), Vec::new());
         self.network
-            .logits(&self.network.read(&mut rows, &[], &mut Vec::new()))
+            .read(&mut rows, &[], &mut Vec::new(), &mut hidden);
+        self.network.logits(&hidden, &mut logits);
+        logits
     }
 
     /// Writes the tokens of `script` one at a time for each of several windows at once, ignoring the scores: the cost of
@@ -138,6 +141,7 @@ impl Whisper {
     /// As [`Whisper::forced_logits`].
     pub fn force(&self, heard: &[Heard], script: &[u32]) {
         let mut memories = vec![Memory::default(); heard.len()];
+        let (mut hidden, mut logits) = (Vec::new(), Vec::new());
         for token in script.chunks(1) {
             let mut rows: Vec<_> = heard
                 .iter()
@@ -149,7 +153,8 @@ impl Whisper {
                 })
                 .collect();
             self.network
-                .logits(&self.network.read(&mut rows, &[], &mut Vec::new()));
+                .read(&mut rows, &[], &mut Vec::new(), &mut hidden);
+            self.network.logits(&hidden, &mut logits);
         }
     }
 

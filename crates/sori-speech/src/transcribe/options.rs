@@ -164,12 +164,12 @@ impl TranscribeOptions {
 pub struct LoadOptions {
     /// The arithmetic.
     pub compute: Compute,
-    /// The instructions that [`Compute::Int8`] uses; the best of this machine by default.
+    /// The instructions that integers use; the best of this machine by default.
     pub isa: Isa,
-    /// Threads that [`Compute::Int8`] uses, at least 1; those of the caller's rayon pool by default, in which
+    /// Threads that integers use, at least 1; those of the caller's rayon pool by default, in which
     /// [`Compute::F32`] always runs.
     pub threads: usize,
-    /// A folder where weights packed for [`Compute::Int8`] are kept, so that the next load takes milliseconds; none by default.
+    /// A folder where weights packed as integers are kept, so that the next load takes milliseconds; none by default.
     pub cache: Option<PathBuf>,
 }
 

@@ -57,6 +57,16 @@ pub struct Transcriber<'a> {
     /// Windows that became finished and were not yet told of.
     news: Vec<usize>,
     previous: Vec<u32>,
+    scratch: Scratch,
+}
+
+/// What a step computes, kept so that the next need not allocate it.
+#[derive(Default)]
+struct Scratch {
+    hidden: Vec<f32>,
+    /// The hidden states whose scores are wanted.
+    chosen: Vec<f32>,
+    scores: Vec<f32>,
 }
 
 /// A window in the decoder.
@@ -102,6 +112,7 @@ impl<'a> Transcriber<'a> {
             taken: 0,
             news: Vec::new(),
             previous: Vec::new(),
+            scratch: Scratch::default(),
         })
     }
 
@@ -166,7 +177,8 @@ impl<'a> Transcriber<'a> {
         if self.active.is_empty() {
             return false;
         }
-        let mut logits = self.advance();
+        let mut scratch = std::mem::take(&mut self.scratch);
+        self.advance(&mut scratch);
         let vocabulary = self.whisper.spec.sizes.vocabulary;
         let rules = Rules {
             spec: &self.whisper.spec,
@@ -174,7 +186,7 @@ impl<'a> Transcriber<'a> {
             timestamp_tokens: self.options.timestamp_tokens,
             no_repeat_ngram: self.options.no_repeat_ngram,
         };
-        let mut rest = logits.as_mut_slice();
+        let mut rest = scratch.scores.as_mut_slice();
         let mut over = Vec::new();
         for (place, active) in self.active.iter_mut().enumerate() {
             let (mine, others) = rest.split_at_mut(active.attempt.rows() * vocabulary);
@@ -183,6 +195,7 @@ impl<'a> Transcriber<'a> {
                 over.push(place);
             }
         }
+        self.scratch = scratch;
         for place in over.into_iter().rev() {
             let active = self.active.swap_remove(place);
             self.conclude(active);
@@ -249,8 +262,8 @@ impl<'a> Transcriber<'a> {
         Attempt::new(o.temperatures[tried], o.search, o.best_of, most, seed)
     }
 
-    /// Runs the network over the next token of every row; returns the rows' scores, and notes no-speech probabilities.
-    fn advance(&mut self) -> Vec<f32> {
+    /// Runs the network over the next token of every row for the rows' scores, and notes no-speech probabilities.
+    fn advance(&mut self, scratch: &mut Scratch) {
         let (network, width) = (&self.whisper.network, self.whisper.spec.sizes.width);
         let (mut rows, mut wanted, mut starts, mut at) = (Vec::new(), Vec::new(), Vec::new(), 0);
         for (place, active) in self.active.iter_mut().enumerate() {
@@ -269,12 +282,16 @@ impl<'a> Transcriber<'a> {
                 });
             }
         }
-        let hidden = network.read(&mut rows, &[], &mut Vec::new());
-        let select = |places: &mut dyn Iterator<Item = usize>| {
-            places
-                .flat_map(|p| &hidden[p * width..(p + 1) * width])
-                .copied()
-                .collect::<Vec<f32>>()
+        let Scratch {
+            hidden,
+            chosen,
+            scores,
+        } = scratch;
+        network.read(&mut rows, &[], &mut Vec::new(), hidden);
+        let mut score = |places: &mut dyn Iterator<Item = usize>, scores: &mut Vec<f32>| {
+            chosen.clear();
+            places.for_each(|p| chosen.extend(&hidden[p * width..(p + 1) * width]));
+            network.logits(chosen, scores);
         };
         if let Some(no_speech) = self
             .whisper
@@ -283,7 +300,7 @@ impl<'a> Transcriber<'a> {
             .no_speech
             .filter(|_| !starts.is_empty())
         {
-            let mut scores = network.logits(&select(&mut starts.iter().map(|s| s.1)));
+            score(&mut starts.iter().map(|s| s.1), scores);
             for (row, (place, _)) in scores
                 .chunks_exact_mut(self.whisper.spec.sizes.vocabulary)
                 .zip(&starts)
@@ -292,7 +309,7 @@ impl<'a> Transcriber<'a> {
                 self.active[*place].no_speech_prob = row[no_speech as usize];
             }
         }
-        network.logits(&select(&mut wanted.into_iter()))
+        score(&mut wanted.into_iter(), scores);
     }
 
     /// Judges a finished attempt: tries again, or makes it the window's text.

@@ -79,6 +79,7 @@ pub(super) enum SizeArgument {
 pub(super) enum Arithmetic {
     F32,
     Int8,
+    Int4,
 }
 
 /// Measures each size with each arithmetic.
@@ -207,6 +208,7 @@ pub(super) fn options(compute: Arithmetic, threads: usize, folder: &Path) -> Res
         ..match compute {
             Arithmetic::F32 => Compute::F32,
             Arithmetic::Int8 => Compute::Int8,
+            Arithmetic::Int4 => Compute::Int4,
         }
         .into()
     })

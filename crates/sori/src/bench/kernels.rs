@@ -3,8 +3,8 @@
 use anyhow::{Result, bail};
 use clap::Args;
 use sori_infer::kernels::{
-    AttendScratch, CacheShape, Int8Matrix, Isa, KvCache, KvTiles, Looking, QuantRows, Team, Then,
-    attend_cached, multiply_bf16, multiply_int8, to_bf16,
+    AttendScratch, Bits, CacheShape, Isa, KvCache, KvTiles, Looking, QuantMatrix, QuantRows, Team,
+    Then, attend_cached, multiply_bf16, multiply_int8, to_bf16,
 };
 
 use super::best;
@@ -55,7 +55,7 @@ pub(super) fn run(arguments: &KernelArguments) -> Result<()> {
             [3072, 768],
             [1280, 5120],
         ] {
-            let seconds = int8(&team, isa, [FRAMES, k, n], runs);
+            let seconds = integers(&team, isa, Bits::Eight, [FRAMES, k, n], runs);
             row(
                 "int8 product",
                 format!("{FRAMES}×{k}×{n}"),
@@ -70,13 +70,14 @@ pub(super) fn run(arguments: &KernelArguments) -> Result<()> {
             [1, 384, 51865],
             [16, 384, 51865],
         ] {
-            let seconds = int8(&team, isa, [m, k, n], 4 * runs);
-            row(
-                "int8 product by columns",
-                format!("{m}×{k}×{n}"),
-                2e-9 * (m * k * n) as f64 / seconds,
-                peaks[0],
-            );
+            for (bits, kernel) in [
+                (Bits::Eight, "int8 product by columns"),
+                (Bits::Four, "int4 product by columns"),
+            ] {
+                let seconds = integers(&team, isa, bits, [m, k, n], 4 * runs);
+                let rate = 2e-9 * (m * k * n) as f64 / seconds;
+                row(kernel, format!("{m}×{k}×{n}"), rate, peaks[0]);
+            }
         }
         for heads in [6, 12, 20] {
             let seconds = attention(&team, isa, heads, runs);
@@ -99,8 +100,8 @@ pub(super) fn run(arguments: &KernelArguments) -> Result<()> {
     Ok(())
 }
 
-fn int8(team: &Team, isa: Isa, [m, k, n]: [usize; 3], runs: usize) -> f64 {
-    let weights = Int8Matrix::pack(&vec![0.5; k * n], k, None);
+fn integers(team: &Team, isa: Isa, bits: Bits, [m, k, n]: [usize; 3], runs: usize) -> f64 {
+    let weights = QuantMatrix::pack(&vec![0.5; k * n], k, None, bits);
     let (x, mut out) = (vec![0.3; m * k], vec![0.0; m * n]);
     let quantised = |x: &[f32]| {
         let mut rows = QuantRows::default();

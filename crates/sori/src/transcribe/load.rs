@@ -47,6 +47,7 @@ pub fn load(command: &TranscribeCommand) -> Result<Loaded> {
         // Slower than rten-gemm's f32, which knows NEON.
         ComputeArgument::Auto if !instructions()?.prefers_int8() => Compute::F32,
         ComputeArgument::Auto | ComputeArgument::Int8 => Compute::Int8,
+        ComputeArgument::Int4 => Compute::Int4,
     };
     let root = command.models.root();
     let (path, version) = find(

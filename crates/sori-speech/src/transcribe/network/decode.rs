@@ -1,7 +1,7 @@
-//! The decoder in 8-bit integers: a step for some rows of tokens, its matrices shared among the team by columns.
+//! The decoder in integers: a step for some rows of tokens, its matrices shared among the team by columns.
 
 use sori_infer::kernels::{
-    Int8Matrix, KvCache, Looking, QuantRows, Then, attend_cached, head_scores, norm,
+    KvCache, Looking, QuantMatrix, QuantRows, Then, attend_cached, head_scores, norm,
 };
 
 use super::fast::{Fast, Layer};
@@ -25,9 +25,13 @@ impl Fast {
         rows: &mut [Row],
         watched: &[(usize, usize)],
         scores: &mut Vec<Vec<f32>>,
-    ) -> Vec<f32> {
-        self.step_arenas
-            .with(|arena| self.read_in(arena, rows, watched, scores))
+        hidden: &mut Vec<f32>,
+    ) {
+        self.step_arenas.with(|arena| {
+            self.read_in(arena, rows, watched, scores);
+            hidden.resize(arena.x.len(), 0.0);
+            norm(self.isa, &arena.x, self.decoder_norm.norm(), hidden);
+        });
     }
 
     fn read_in(
@@ -36,7 +40,7 @@ impl Fast {
         rows: &mut [Row],
         watched: &[(usize, usize)],
         scores: &mut Vec<Vec<f32>>,
-    ) -> Vec<f32> {
+    ) {
         let (isa, width) = (self.isa, self.sizes.width);
         self.embed(rows, &mut arena.x);
         let all = arena.x.len();
@@ -74,24 +78,20 @@ impl Fast {
         for row in rows {
             cache_mut(row.memory, self).advance(row.tokens.len());
         }
-        let mut hidden = vec![0.0; all];
-        norm(isa, &arena.x, self.decoder_norm.norm(), &mut hidden);
-        hidden
     }
 
     /// See [`Network::logits`](super::Network::logits).
-    pub(super) fn logits(&self, hidden: &[f32]) -> Vec<f32> {
+    pub(super) fn logits(&self, hidden: &[f32], scores: &mut Vec<f32>) {
         self.step_arenas.with(|arena| {
             arena.rows.quantise(self.isa, hidden, self.sizes.width);
-            let mut scores = vec![0.0; arena.rows.rows() * self.sizes.vocabulary];
+            scores.resize(arena.rows.rows() * self.sizes.vocabulary, 0.0);
             self.logits
-                .multiply_by(&self.team, self.isa, &arena.rows, Then::Store, &mut scores);
-            scores
-        })
+                .multiply_by(&self.team, self.isa, &arena.rows, Then::Store, scores);
+        });
     }
 
     /// Adds the product of what attention mixed to the activations.
-    fn add(&self, arena: &mut StepArena, matrix: &Int8Matrix) {
+    fn add(&self, arena: &mut StepArena, matrix: &QuantMatrix) {
         arena
             .rows
             .quantise(self.isa, &arena.mixed, self.sizes.width);

@@ -1,13 +1,13 @@
-//! The forward pass in 8-bit integers: its weights, and the memory it works in.
+//! The forward pass in integers: its weights, and the memory it works in.
 //!
-//! Products are int8 (weights per column, activations per row), attention of the encoder and the convolutions bf16, keys and
+//! Products are int8 (weights per column or, of the decoder where that is asked for, 4 bits in groups; activations per row), attention of the encoder and the convolutions bf16, keys and
 //! values of the decoder int8, everything between them f32. [`encode`](super::encode) and [`decode`](super::decode) run it.
 
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use sori_infer::kernels::{
-    Bf16Matrix, Buffer, CacheShape, Int8Matrix, Isa, MAX_HEAD_COLUMNS, Team,
+    Bf16Matrix, Bits, Buffer, CacheShape, Isa, MAX_HEAD_COLUMNS, QuantMatrix, Team,
 };
 use sori_infer::{InferError, InferErrorKind};
 
@@ -32,7 +32,7 @@ pub(in super::super) struct Fast {
     pub(super) decoder: Vec<(Layer, Cross)>,
     pub(super) decoder_norm: NormParts,
     /// Also the embedding: its rows are the tokens.
-    pub(super) logits: Int8Matrix,
+    pub(super) logits: QuantMatrix,
     pub(super) window_arenas: Pool<WindowArena>,
     pub(super) step_arenas: Pool<StepArena>,
 }
@@ -41,20 +41,20 @@ pub(in super::super) struct Fast {
 pub(super) struct Layer {
     pub own_norm: NormParts,
     /// Queries, keys and values side by side.
-    pub qkv: Int8Matrix,
-    pub out: Int8Matrix,
+    pub qkv: QuantMatrix,
+    pub out: QuantMatrix,
     pub mlp_norm: NormParts,
-    pub up: Int8Matrix,
-    pub down: Int8Matrix,
+    pub up: QuantMatrix,
+    pub down: QuantMatrix,
 }
 
 /// A decoder layer's attention to the window.
 pub(super) struct Cross {
     pub norm: NormParts,
-    pub q: Int8Matrix,
+    pub q: QuantMatrix,
     /// Keys and values side by side.
-    pub kv: Int8Matrix,
-    pub out: Int8Matrix,
+    pub kv: QuantMatrix,
+    pub out: QuantMatrix,
 }
 
 /// Memory to work in that is used again: as many pieces as were ever needed at once.
@@ -78,44 +78,50 @@ impl<T: Default> Pool<T> {
 
 impl Fast {
     /// Maps what was packed before, or reads and packs all weights, one tensor at a time.
+    ///
+    /// The decoder's weights have `bits`; those of the encoder, whose products are bound by arithmetic and not by memory, 8.
     pub(super) fn load(
         checkpoint: &Checkpoint,
         sizes: Sizes,
+        bits: Bits,
         options: &LoadOptions,
         path: &Path,
     ) -> Result<Self, InferError> {
         let heads = sizes.audio_heads.min(sizes.text_heads);
         if sizes.width / heads > MAX_HEAD_COLUMNS {
             let message = format!(
-                "int8 takes heads of at most {MAX_HEAD_COLUMNS} columns: use f32 (--compute f32) for this model"
+                "integers take heads of at most {MAX_HEAD_COLUMNS} columns: use f32 (--compute f32) for this model"
             );
             return Err(InferError::new(InferErrorKind::Unsupported, path, message));
         }
         let cache = options.cache.as_deref();
-        let place = cache.and_then(|cache| Place::of(cache, path));
+        let place = cache.and_then(|cache| Place::of(cache, path, bits));
         if let Some(mut parts) = place.as_ref().and_then(|place| place.kept())
-            && let Ok(network) = Self::build(&mut parts, sizes, options)
+            && let Ok(network) = Self::build(&mut parts, sizes, bits, options)
         {
             return Ok(network);
         }
         let mut parts = Parts::fresh(checkpoint, place);
-        let network = Self::build(&mut parts, sizes, options)?;
+        let network = Self::build(&mut parts, sizes, bits, options)?;
         parts.close();
         Ok(network)
     }
 
-    fn build(parts: &mut Parts, sizes: Sizes, options: &LoadOptions) -> Result<Self, InferError> {
+    fn build(
+        parts: &mut Parts,
+        sizes: Sizes,
+        bits: Bits,
+        options: &LoadOptions,
+    ) -> Result<Self, InferError> {
         let width = sizes.width;
-        let stack = |half: &str, parts: &mut Parts, count: usize| {
-            (0..count)
-                .map(|i| layer(parts, &format!("{half}.layers.{i}"), width))
-                .collect::<Result<Vec<_>, _>>()
-        };
-        let encoder = stack("encoder", parts, sizes.audio_layers)?;
-        let own = stack("decoder", parts, sizes.text_layers)?;
-        let crosses = (0..sizes.text_layers)
-            .map(|i| cross(parts, &format!("decoder.layers.{i}"), width))
+        let encoder = (0..sizes.audio_layers)
+            .map(|i| layer(parts, &format!("encoder.layers.{i}"), width, Bits::Eight))
             .collect::<Result<Vec<_>, _>>()?;
+        let mut decoder = Vec::new();
+        for name in (0..sizes.text_layers).map(|i| format!("decoder.layers.{i}")) {
+            let own = layer(parts, &name, width, bits)?;
+            decoder.push((own, cross(parts, &name, width, bits)?));
+        }
         let table = "decoder.embed_tokens.weight";
         let shape = [sizes.vocabulary, width];
         Ok(Self {
@@ -134,9 +140,10 @@ impl Fast {
                 "decoder.embed_positions.weight",
                 &[sizes.text_context, width],
             )?,
-            decoder: own.into_iter().zip(crosses).collect(),
+            decoder,
             decoder_norm: parts.norm("decoder.layer_norm", width)?,
-            logits: parts.int8(table, shape, |c| Ok((c.tensor(table, &shape)?, None)))?,
+            logits: parts
+                .quantised(table, shape, bits, |c| Ok((c.tensor(table, &shape)?, None)))?,
             window_arenas: Pool::new(),
             step_arenas: Pool::new(),
         })
@@ -152,24 +159,31 @@ impl Fast {
     }
 }
 
-fn layer(parts: &mut Parts, name: &str, width: usize) -> Result<Layer, InferError> {
+fn layer(parts: &mut Parts, name: &str, width: usize, bits: Bits) -> Result<Layer, InferError> {
     Ok(Layer {
         own_norm: parts.norm(&format!("{name}.self_attn_layer_norm"), width)?,
-        qkv: beside(parts, &format!("{name}.self_attn"), &["q", "k", "v"], width)?,
-        out: beside(parts, &format!("{name}.self_attn"), &["out"], width)?,
+        qkv: beside(
+            parts,
+            &format!("{name}.self_attn"),
+            &["q", "k", "v"],
+            width,
+            bits,
+        )?,
+        out: beside(parts, &format!("{name}.self_attn"), &["out"], width, bits)?,
         mlp_norm: parts.norm(&format!("{name}.final_layer_norm"), width)?,
-        up: linear(parts, &format!("{name}.fc1"), [4 * width, width])?,
-        down: linear(parts, &format!("{name}.fc2"), [width, 4 * width])?,
+        up: linear(parts, &format!("{name}.fc1"), [4 * width, width], bits)?,
+        down: linear(parts, &format!("{name}.fc2"), [width, 4 * width], bits)?,
     })
 }
 
-fn cross(parts: &mut Parts, name: &str, width: usize) -> Result<Cross, InferError> {
+fn cross(parts: &mut Parts, name: &str, width: usize, bits: Bits) -> Result<Cross, InferError> {
     let attention = format!("{name}.encoder_attn");
     Ok(Cross {
         norm: parts.norm(&format!("{attention}_layer_norm"), width)?,
-        q: beside(parts, &attention, &["q"], width)?,
-        kv: beside(parts, &attention, &["k", "v"], width)?,
-        out: beside(parts, &attention, &["out"], width)?,
+        q: beside(parts, &attention, &["q"], width, bits)?,
+        // Computed for whole windows, as the encoder.
+        kv: beside(parts, &attention, &["k", "v"], width, Bits::Eight)?,
+        out: beside(parts, &attention, &["out"], width, bits)?,
     })
 }
 
@@ -179,25 +193,36 @@ fn beside(
     attention: &str,
     projections: &[&str],
     width: usize,
-) -> Result<Int8Matrix, InferError> {
+    bits: Bits,
+) -> Result<QuantMatrix, InferError> {
     let name = format!("{attention}.{}_proj", projections.concat());
-    parts.int8(&name, [projections.len() * width, width], |checkpoint| {
-        let (mut weight, mut bias) = (Vec::new(), Vec::new());
-        for projection in projections {
-            let name = format!("{attention}.{projection}_proj");
-            weight.extend(checkpoint.tensor(&format!("{name}.weight"), &[width, width])?);
-            if *projection == "k" {
-                bias.resize(bias.len() + width, 0.0);
-            } else {
-                bias.extend(checkpoint.tensor(&format!("{name}.bias"), &[width])?);
+    parts.quantised(
+        &name,
+        [projections.len() * width, width],
+        bits,
+        |checkpoint| {
+            let (mut weight, mut bias) = (Vec::new(), Vec::new());
+            for projection in projections {
+                let name = format!("{attention}.{projection}_proj");
+                weight.extend(checkpoint.tensor(&format!("{name}.weight"), &[width, width])?);
+                if *projection == "k" {
+                    bias.resize(bias.len() + width, 0.0);
+                } else {
+                    bias.extend(checkpoint.tensor(&format!("{name}.bias"), &[width])?);
+                }
             }
-        }
-        Ok((weight, Some(bias)))
-    })
+            Ok((weight, Some(bias)))
+        },
+    )
 }
 
-fn linear(parts: &mut Parts, name: &str, shape: [usize; 2]) -> Result<Int8Matrix, InferError> {
-    parts.int8(name, shape, |checkpoint| -> Result<Raw, InferError> {
+fn linear(
+    parts: &mut Parts,
+    name: &str,
+    shape: [usize; 2],
+    bits: Bits,
+) -> Result<QuantMatrix, InferError> {
+    parts.quantised(name, shape, bits, |checkpoint| -> Result<Raw, InferError> {
         let weight = checkpoint.tensor(&format!("{name}.weight"), &shape)?;
         let bias = checkpoint.tensor(&format!("{name}.bias"), &[shape[0]])?;
         Ok((weight, Some(bias)))

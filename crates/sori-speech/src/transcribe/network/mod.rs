@@ -1,6 +1,6 @@
 //! The forward pass of Whisper (openai/whisper model.py): an encoder over mel frames, a decoder over tokens.
 //!
-//! There are two: [`exact`] in f32, plain and checked number by number against the reference, and [`fast`] in 8-bit
+//! There are two: [`exact`] in f32, plain and checked number by number against the reference, and [`fast`] in
 //! integers, checked against the exact one.
 
 mod decode;
@@ -12,7 +12,7 @@ mod parts;
 use std::path::Path;
 
 use sori_infer::InferError;
-use sori_infer::kernels::KvCache;
+use sori_infer::kernels::{Bits, KvCache};
 use sori_infer::linear::Compute;
 
 use super::options::LoadOptions;
@@ -59,8 +59,13 @@ impl Network {
     ) -> Result<Self, InferError> {
         Ok(match options.compute {
             Compute::F32 => Self::Exact(Box::new(Exact::load(checkpoint, sizes)?)),
-            Compute::Int8 => Self::Fast(Box::new(Fast::load(checkpoint, sizes, options, path)?)),
+            Compute::Int8 => Self::fast(Fast::load(checkpoint, sizes, Bits::Eight, options, path)?),
+            Compute::Int4 => Self::fast(Fast::load(checkpoint, sizes, Bits::Four, options, path)?),
         })
+    }
+
+    fn fast(network: Fast) -> Self {
+        Self::Fast(Box::new(network))
     }
 
     /// Hears one window: log-mel `(mels, 2 · audio_context)`, row-major.
@@ -71,27 +76,29 @@ impl Network {
         }
     }
 
-    /// Extends each row by its tokens; returns the last hidden states `(all new tokens, width)`.
+    /// Extends each row by its tokens; puts the last hidden states `(all new tokens, width)` into `hidden`.
     ///
     /// With `watched` (layer, head) pairs, their cross-attention scores `(new tokens, audio_context)` of the first row are
-    /// added to `scores` in the order of the pairs.
+    /// added to `scores` in the order of the pairs. What `hidden` holds is replaced.
     pub(super) fn read(
         &self,
         rows: &mut [Row],
         watched: &[(usize, usize)],
         scores: &mut Vec<Vec<f32>>,
-    ) -> Vec<f32> {
+        hidden: &mut Vec<f32>,
+    ) {
         match self {
-            Self::Exact(network) => network.read(rows, watched, scores),
-            Self::Fast(network) => network.read(rows, watched, scores),
+            Self::Exact(network) => *hidden = network.read(rows, watched, scores),
+            Self::Fast(network) => network.read(rows, watched, scores, hidden),
         }
     }
 
-    /// The scores of all tokens `(rows, vocabulary)` after hidden states `(rows, width)`.
-    pub(super) fn logits(&self, hidden: &[f32]) -> Vec<f32> {
+    /// Puts the scores of all tokens `(rows, vocabulary)` after hidden states `(rows, width)` into `scores`, replacing what it
+    /// holds.
+    pub(super) fn logits(&self, hidden: &[f32], scores: &mut Vec<f32>) {
         match self {
-            Self::Exact(network) => network.logits(hidden),
-            Self::Fast(network) => network.logits(hidden),
+            Self::Exact(network) => *scores = network.logits(hidden),
+            Self::Fast(network) => network.logits(hidden, scores),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-use sori_infer::kernels::{Bf16Matrix, Buffer, Int8Matrix, Norm};
+use sori_infer::kernels::{Bf16Matrix, Bits, Buffer, Norm, QuantMatrix};
 use sori_infer::packed::{PackedFile, PackedWriter};
 use sori_infer::{InferError, InferErrorKind};
 
@@ -35,11 +35,12 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// The place in the folder `cache`; none where a model's path or files cannot be told.
-    pub(super) fn of(cache: &Path, model: &Path) -> Option<Self> {
+    /// The place in the folder `cache` of a model whose decoder has weights of `bits`; none where the model's path or files
+    /// cannot be told.
+    pub(super) fn of(cache: &Path, model: &Path, bits: Bits) -> Option<Self> {
         let model = fs::canonicalize(model).ok()?;
         Some(Self {
-            path: cache.join(file_name(&model)),
+            path: cache.join(file_name(&model, bits)),
             key: key(&model)?,
             model,
         })
@@ -95,18 +96,19 @@ impl<'a> Parts<'a> {
         }
     }
 
-    /// A matrix in 8-bit integers of shape `(outputs, inputs)`, made of what `raw` reads.
-    pub(super) fn int8(
+    /// A matrix of integers of shape `(outputs, inputs)`, made of what `raw` reads.
+    pub(super) fn quantised(
         &mut self,
         name: &str,
-        [outputs, inputs]: [usize; 2],
+        shape: [usize; 2],
+        bits: Bits,
         raw: impl FnOnce(&Checkpoint) -> Result<Raw, InferError>,
-    ) -> Result<Int8Matrix, InferError> {
+    ) -> Result<QuantMatrix, InferError> {
         let [panels, columns] = ["panels", "columns"].map(|part| format!("{name}.{part}"));
         match self {
             Self::Fresh { checkpoint, keep } => {
                 let (weight, bias) = raw(checkpoint)?;
-                let matrix = Int8Matrix::pack(&weight, inputs, bias.as_deref());
+                let matrix = QuantMatrix::pack(&weight, shape[1], bias.as_deref(), bits);
                 let (a, b) = matrix.parts();
                 keep_or_stop(keep, |file| {
                     file.add(&panels, a).and_then(|()| file.add(&columns, b))
@@ -115,7 +117,7 @@ impl<'a> Parts<'a> {
             }
             Self::Kept { file, path } => {
                 let parts = file.section(&panels).zip(file.section(&columns));
-                let matrix = parts.and_then(|(a, b)| Int8Matrix::from_parts(inputs, outputs, a, b));
+                let matrix = parts.and_then(|(a, b)| QuantMatrix::from_parts(shape, bits, a, b));
                 matrix.ok_or_else(|| stale(path, name))
             }
         }
@@ -191,13 +193,17 @@ fn stale(path: &Path, name: &str) -> InferError {
 }
 
 /// A name for a model's packed weights by its path (FNV-1a, 64 bits); should two models share it, the key tells them apart.
-fn file_name(model: &Path) -> String {
+fn file_name(model: &Path, bits: Bits) -> String {
     let mut hash = 0xCBF2_9CE4_8422_2325u64;
     for byte in model.as_os_str().as_encoded_bytes() {
         hash = (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01B3);
     }
     let stem = model.file_stem().unwrap_or_default().to_string_lossy();
-    format!("{stem}-{hash:016x}.pack")
+    let bits = match bits {
+        Bits::Eight => "",
+        Bits::Four => "-int4",
+    };
+    format!("{stem}-{hash:016x}{bits}.pack")
 }
 
 /// What tells whether a model's files are still those that were packed: names, lengths, times of change,
