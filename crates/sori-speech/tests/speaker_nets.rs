@@ -8,6 +8,9 @@ use sori_infer::library::Library;
 use sori_infer::weights::{Tensor, Tensors};
 use sori_speech::diarize::embedding::Embedding;
 use sori_speech::diarize::segmentation::{Heads, Segmentation};
+use sori_speech::diarize::{
+    ClusterOptions, ListenOptions, Listener, Method, Mode, Networks, cluster,
+};
 use sori_testing::golden::{Array, max_abs_diff, npy, npz};
 use sori_testing::{lcg_weights, shared, wav};
 
@@ -448,4 +451,40 @@ fn resemblyzer_vectors_equal_the_package() {
     let off = max_abs_diff(&found, &alone);
     assert!(off < 1e-4, "{off}");
     assert_eq!(net.pool(&frames, &[0.0; 9]), None);
+}
+
+/// Over a telephone slices of both voices sound alike: what windows hold apart is not to become one.
+#[test]
+fn two_people_on_a_telephone_are_told_apart_in_both_modes() {
+    let Some((ears, voice)) = installed("segmentation-3.0").zip(installed("resemblyzer")) else {
+        return;
+    };
+    let networks = Networks {
+        segmentation: &Segmentation::open(&ears).unwrap(),
+        embedding: &Embedding::open(&voice).unwrap(),
+    };
+    let rttm = std::fs::read_to_string(shared("media/diar/pyannote_sample.rttm")).unwrap();
+    for mode in [Mode::Fast, Mode::Exact] {
+        let options = ListenOptions {
+            mode,
+            ..ListenOptions::default()
+        };
+        let mut listener = Listener::new(networks, options).unwrap();
+        listener.push(&sample());
+        let options = ClusterOptions::new(Method::suited("ge2e"));
+        let found = cluster(&listener.finish(), &options).unwrap();
+        // Seconds in which each of the two talks and each speaker is found.
+        let mut both = [[0.0; 2]; 2];
+        for line in rttm.lines() {
+            let fields: Vec<&str> = line.split(' ').collect();
+            let [start, long] = [3, 4].map(|i| fields[i].parse::<f64>().unwrap());
+            for turn in &found.exclusive {
+                let shared = turn.end.min(start + long) - turn.start.max(start);
+                both[usize::from(fields[7] == "speaker91")][turn.speaker] += shared.max(0.0);
+            }
+        }
+        let right = (both[0][0] + both[1][1]).max(both[0][1] + both[1][0]);
+        let all: f64 = both.as_flattened().iter().sum();
+        assert!(right > 0.85 * all, "{mode:?}: {both:?}");
+    }
 }

@@ -17,32 +17,24 @@ pub struct Utterance {
 }
 
 impl Utterance {
-    /// An utterance in whose clean sound a detector found `speech`; frames of 10 ms at the edges of speech that are 25 dB below
-    /// the loud ones (95th percentile) are cut off, for detectors end late.
-    pub fn new(pcm: Vec<f32>, speech: Vec<Range<usize>>) -> Self {
-        let levels: Vec<f32> = pcm
-            .chunks_exact(HOP)
-            .map(|f| 20.0 * rms(f).log10())
-            .collect();
-        let mut sorted = levels.clone();
-        sorted.sort_by(f32::total_cmp);
-        let loud = sorted.get(sorted.len() * 19 / 20).copied().unwrap_or(0.0);
-        let audible = |frame: &usize| levels.get(*frame).is_some_and(|level| *level > loud - 25.0);
-        let speech = speech.iter().filter_map(|part| {
-            let mut frames = part.start / HOP..part.end / HOP;
-            let first = frames.find(audible)?;
-            let last = frames.rev().find(audible).unwrap_or(first);
-            Some(first * HOP..(last + 1) * HOP)
-        });
-        Self {
-            speech: speech.collect(),
-            pcm,
+    /// The same as utterances of at least so many seconds but for the last, cut in the pauses between speech.
+    pub fn parts(self, seconds: f64) -> Vec<Self> {
+        let mut parts: Vec<Vec<Range<usize>>> = Vec::new();
+        for speech in self.speech {
+            match parts.last_mut() {
+                Some(part) if ((speech.start - part[0].start) as f64) < seconds * RATE as f64 => {
+                    part.push(speech);
+                }
+                _ => parts.push(vec![speech]),
+            }
         }
+        let utterance = |speech| Self {
+            pcm: self.pcm.clone(),
+            speech,
+        };
+        parts.into_iter().map(utterance).collect()
     }
 }
-
-/// Samples of a frame.
-const HOP: usize = 160;
 
 /// What a conversation is like.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -212,6 +204,15 @@ mod tests {
             assert!(level(part.start, part.end) > 0.01, "{part:?}");
         }
         assert!(level(0.0, made.speech[0].start) < 1e-3);
+    }
+
+    #[test]
+    fn long_utterances_are_cut_in_pauses() {
+        let lengths = |seconds| -> Vec<usize> {
+            let parts = utterance(1).parts(seconds);
+            parts.iter().map(|part| part.speech.len()).collect()
+        };
+        assert_eq!((lengths(1.0), lengths(5.0)), (vec![1, 1], vec![2]));
     }
 
     #[test]

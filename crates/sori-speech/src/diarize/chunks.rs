@@ -6,8 +6,8 @@ use super::{DiarizeError, Grid};
 
 /// The result of listening to a recording.
 ///
-/// About 1.1 kB for each local speaker of a window, 7 MB for an hour of conversation, as 256 numbers each, and 9 MB for its slices. Whoever reads
-/// it back (it is `serde`'s) gets an error, and no panic later, when parts do not fit together.
+/// About 1.7 kB for each local speaker of a window, 10 MB for an hour of conversation, as 256 numbers each, and 9 MB for its
+/// slices. Whoever reads it back (it is `serde`'s) gets an error, and no panic later, when parts do not fit together.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Unchecked")]
 pub struct Chunks {
@@ -35,8 +35,8 @@ pub struct Voice {
     pub speaker: u8,
     /// The number of frames in which nobody else talks.
     pub alone: u16,
-    /// How sure the network was in each frame, in 255ths; empty where it gives no probability of its own to a speaker
-    /// (powerset heads): then the mask is all that is known.
+    /// How sure the network was in each frame, in 255ths; empty where the mask is all that is known (powerset heads whose
+    /// voices are clustered as pyannote does).
     pub scores: Vec<u8>,
     /// The speaker's embedding, not normalised; empty where there was too little to hear.
     pub embedding: Vec<f32>,

@@ -12,6 +12,8 @@ pub struct Frame<'a> {
     pub windows: u32,
     /// How many talk: the mean over these windows, rounded half to even.
     pub count: u32,
+    /// How many talk by the networks' own probabilities: the mean over these windows.
+    pub expected: f32,
     /// For each cluster the sum over these windows, where the most active of its voices counts in each.
     pub sums: &'a [f32],
 }
@@ -58,12 +60,19 @@ pub fn sweep(
             open.pop_front();
         }
         sums.fill(0.0);
-        let mut active = 0;
+        let (mut active, mut expected) = (0, 0.0);
         for open in &open {
             let at = index - open.first;
             let mask = open.masks[at];
             active += mask.count_ones();
             best.fill(0.0);
+            for voice in open.window.voices() {
+                let talks = f32::from(u8::from(mask & (1 << voice.speaker) != 0));
+                expected += voice
+                    .scores
+                    .get(at)
+                    .map_or(talks, |&score| f32::from(score) / 255.0);
+            }
             for (voice, label) in open.window.voices().iter().zip(open.labels) {
                 let Some(best) = label.and_then(|cluster| best.get_mut(cluster)) else {
                     continue;
@@ -85,6 +94,7 @@ pub fn sweep(
             index,
             windows,
             count: mean.round_ties_even() as u32,
+            expected: expected / windows.max(1) as f32,
             sums: &sums,
         });
     }

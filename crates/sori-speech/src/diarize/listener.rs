@@ -81,6 +81,8 @@ pub struct Listener<'a> {
     talk: Vec<bool>,
     /// Whether slices are of any use.
     sliced: bool,
+    /// Whether windows keep the probabilities of powerset heads: pyannote's methods do without.
+    soft: bool,
     slices: Vec<Vec<f32>>,
     /// The next windows and slices, where they were heard before.
     known: (VecDeque<Window>, VecDeque<Vec<f32>>),
@@ -127,6 +129,7 @@ impl<'a> Listener<'a> {
             windows: Vec::new(),
             talk: Vec::new(),
             sliced,
+            soft: matches!(suited, Method::Slices(_)),
             slices: Vec::new(),
             known: Default::default(),
         })
@@ -352,7 +355,15 @@ impl<'a> Listener<'a> {
     /// The masks of a window with these scores; no embeddings yet.
     fn window(&self, scores: &[f32]) -> Window {
         match self.networks.segmentation.spec().heads {
-            Heads::Powerset => Window::new(&powerset::powerset_masks(scores, &self.classes), &[]),
+            Heads::Powerset => {
+                let masks = powerset::powerset_masks(scores, &self.classes);
+                let speakers = self.networks.segmentation.spec().speakers;
+                let chances = match self.soft {
+                    true => powerset::powerset_chances(scores, &self.classes, speakers),
+                    false => Vec::new(),
+                };
+                Window::new(&masks, &chances)
+            }
             Heads::Sigmoid => {
                 let (onset, offset) = (self.options.onset, self.options.offset);
                 let speakers = self.networks.segmentation.spec().speakers;

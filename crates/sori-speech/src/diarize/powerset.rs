@@ -29,6 +29,20 @@ pub fn powerset_masks(scores: &[f32], classes: &[u8]) -> Vec<u8> {
         .collect()
 }
 
+/// The probability that each speaker talks `(frames, speakers)`, for natural logarithms of the probabilities of the classes
+/// `(frames, classes)`: the sum over the classes that hold it.
+pub fn powerset_chances(scores: &[f32], classes: &[u8], speakers: usize) -> Vec<f32> {
+    let frames = scores.chunks_exact(classes.len());
+    let chance = |frame: &[f32], speaker: usize| -> f32 {
+        let holds = |class: &u8| class & (1 << speaker) != 0;
+        let with = classes.iter().zip(frame).filter(|(class, _)| holds(class));
+        with.map(|(_, score)| score.exp()).sum::<f32>().min(1.0)
+    };
+    frames
+        .flat_map(|frame| (0..speakers).map(move |speaker| chance(frame, speaker)))
+        .collect()
+}
+
 /// The mask of each frame for probabilities `(frames, speakers)`, at most eight speakers, with hysteresis: a speaker
 /// begins above `onset` and ends below `offset`. All are silent before the first frame.
 pub fn sigmoid_masks(scores: &[f32], speakers: usize, onset: f32, offset: f32) -> Vec<u8> {
@@ -64,6 +78,16 @@ mod tests {
     fn the_first_of_equal_classes_wins() {
         let scores = [0.1, 0.7, 0.7, -1.0, -2.0, -0.5, f32::NAN, f32::NAN, 0.0];
         assert_eq!(powerset_masks(&scores, &[0, 1, 2]), [1, 2, 0]);
+    }
+
+    #[test]
+    fn a_speaker_talks_with_the_sum_of_his_classes() {
+        let scores = [0.1f32, 0.2, 0.3, 0.4].map(f32::ln);
+        let chances = powerset_chances(&scores, &powerset_classes(2, 2), 2);
+        assert!(
+            (chances[0] - 0.6).abs() < 1e-6 && (chances[1] - 0.7).abs() < 1e-6,
+            "{chances:?}"
+        );
     }
 
     #[test]

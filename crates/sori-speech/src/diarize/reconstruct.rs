@@ -15,6 +15,14 @@ pub struct Turn {
     pub speaker: usize,
 }
 
+/// With a path: how many more than one must be expected to talk for two to do so, and more than two for three. Less than a
+/// half, for networks trained on little overlap are shy of it.
+const TOGETHER: f32 = 0.3;
+/// With a path: what it adds to a speaker's score in a frame that he was the last one or will be the next, in windows, and the
+/// seconds in which that falls to a third. (Who interrupts or is interrupted talks nearby: Otterson and Ostendorf 2007.)
+const NEAR: f32 = 1.0;
+const NEAR_SECONDS: f64 = 1.0;
+
 /// Turns with their overlaps, turns without, and the scores they were made from.
 pub struct Reconstruction {
     pub turns: Vec<Turn>,
@@ -23,7 +31,7 @@ pub struct Reconstruction {
 }
 
 /// Gives each frame to as many clusters as were counted, at most `most` at once. Turns come by their start. `main` says for
-/// each frame who goes before all others.
+/// each frame who goes before all others; then those follow who talk nearby, and networks' own probabilities are counted.
 ///
 /// `reconstruct`, `to_diarization` and `to_annotation` of pyannote/audio/pipelines, with the lowest index first where sums are
 /// equal. Where more talk than there are clusters, further clusters are made.
@@ -34,26 +42,40 @@ pub fn reconstruct(
     most: usize,
 ) -> Reconstruction {
     let labels = &clusters.labels;
-    let mut together = 0;
+    let (mut largest, mut stretches) = (0, Stretches::default());
     count::sweep(chunks, labels, 0, |frame| {
-        together = together.max(frame.count as usize)
+        largest = largest.max(frame.count as usize);
+        if let Some(&first) = main.and_then(|main| main.get(frame.index))
+            && frame.count > 0
+        {
+            stretches.push(frame.index, first);
+        }
     });
-    let clusters = clusters.centroids.len().max(together.min(most));
+    let clusters = clusters.centroids.len().max(largest.min(most));
     let grid = chunks.grid();
     let mut all = Turns::new(clusters);
     let mut one = Turns::new(clusters);
     let mut scores = Vec::with_capacity(grid.total_frames(chunks.windows().len()) * clusters);
-    let mut talking = Vec::new();
+    let (mut talking, mut ranks) = (Vec::new(), Vec::new());
     count::sweep(chunks, labels, clusters, |frame| {
         let time = grid.time(frame.index);
         let mut sums = frame.sums.to_vec();
+        let mut count = frame.count as usize;
         if let Some(&first) = main.and_then(|main| main.get(frame.index))
-            && frame.count > 0
+            && count > 0
         {
+            count = together(frame.expected);
             // As much as all windows together, so that it goes first.
             sums[first] += frame.windows as f32;
         }
-        count::highest(&sums, (frame.count as usize).min(most), &mut talking);
+        ranks.clone_from(&sums);
+        if main.is_some() && count > 1 {
+            for (speaker, frames) in stretches.around(frame.index) {
+                let away = frames as f64 * grid.frame_seconds() / NEAR_SECONDS;
+                ranks[speaker] += NEAR * frame.windows as f32 * (-away).exp() as f32;
+            }
+        }
+        count::highest(&ranks, count.min(most), &mut talking);
         all.push(time, &talking);
         one.push(time, &talking[..talking.len().min(1)]);
         let share = 255.0 / frame.windows.max(1) as f32 / if main.is_some() { 2.0 } else { 1.0 };
@@ -63,6 +85,45 @@ pub fn reconstruct(
         turns: all.finish(),
         exclusive: one.finish(),
         activations: Activations::new(grid.frame_seconds(), grid.time(0), clusters, scores),
+    }
+}
+
+/// How many talk in a frame in which somebody does, by what is expected.
+fn together(expected: f32) -> usize {
+    match expected - TOGETHER {
+        more if more >= 2.0 => 3,
+        more if more >= 1.0 => 2,
+        _ => 1,
+    }
+}
+
+/// Who goes first, in order: first frame, last frame and speaker of stretches that may have silence in them.
+#[derive(Default)]
+struct Stretches {
+    all: Vec<(usize, usize, usize)>,
+    /// The stretch that was looked at last.
+    at: usize,
+}
+
+impl Stretches {
+    /// The next frame in which somebody talks, and who goes first in it.
+    fn push(&mut self, frame: usize, speaker: usize) {
+        match self.all.last_mut() {
+            Some(last) if last.2 == speaker => last.1 = frame,
+            _ => self.all.push((frame, frame, speaker)),
+        }
+    }
+
+    /// The speakers of the stretches before and after a frame's own, and how many frames away they are. Frames come in order.
+    fn around(&mut self, frame: usize) -> impl Iterator<Item = (usize, usize)> {
+        while self.all.get(self.at).is_some_and(|own| own.1 < frame) {
+            self.at += 1;
+        }
+        let before = self.at.checked_sub(1).and_then(|at| self.all.get(at));
+        let after = self.all.get(self.at + 1);
+        let before = before.map(|&(_, last, speaker)| (speaker, frame.abs_diff(last)));
+        let after = after.map(|&(first, _, speaker)| (speaker, first.abs_diff(frame)));
+        before.into_iter().chain(after)
     }
 }
 
@@ -131,4 +192,28 @@ fn sort(turns: &mut [Turn]) {
         let times = a.start.total_cmp(&b.start).then(a.end.total_cmp(&b.end));
         times.then(a.speaker.cmp(&b.speaker))
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_talks_before_and_after_is_near() {
+        let mut stretches = Stretches::default();
+        for (frame, speaker) in [(0, 0), (1, 0), (4, 0), (6, 1), (7, 1), (9, 2)] {
+            stretches.push(frame, speaker);
+        }
+        let mut around = |frame| stretches.around(frame).collect::<Vec<_>>();
+        assert_eq!(around(1), [(1, 5)]);
+        assert_eq!(around(6), [(0, 2), (2, 3)]);
+        assert_eq!(around(7), [(0, 3), (2, 2)]);
+        assert_eq!(around(9), [(1, 2)]);
+    }
+
+    #[test]
+    fn two_talk_where_more_than_one_and_a_part_are_expected() {
+        let counts = [0.6, 1.2, 1.4, 2.2, 2.4, 3.0].map(together);
+        assert_eq!(counts, [1, 1, 2, 2, 3, 3]);
+    }
 }

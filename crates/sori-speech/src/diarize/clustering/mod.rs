@@ -10,7 +10,6 @@ mod vectors;
 
 use sori_timeline::assignment;
 
-use self::slices::Path;
 pub(super) use self::vectors::{Points, dot, normalise};
 use super::{Chunks, ClusterOptions, DiarizeError, Method, vbx};
 
@@ -43,13 +42,29 @@ pub fn cluster(
     chunks: &Chunks,
     options: &ClusterOptions,
 ) -> Result<(Clusters, Option<Vec<usize>>), DiarizeError> {
-    if let Method::Slices(how) = &options.method
-        && let Some(Path { clusters, main }) = slices::cluster(chunks, how, options.bounds())
-        && !slices::contradicted(chunks, &clusters)
-    {
-        return Ok((clusters, Some(main)));
+    let Method::Slices(how) = &options.method else {
+        return Ok((cluster_voices(chunks, options)?, None));
+    };
+    let bounds = options.bounds();
+    let Some(path) = slices::cluster(chunks, how, bounds) else {
+        return Ok((cluster_voices(chunks, options)?, None));
+    };
+    let fits = |clusters: &Clusters| !slices::contradicted(chunks, clusters);
+    if fits(&path.clusters) {
+        return Ok((path.clusters, Some(path.main)));
     }
-    Ok((cluster_voices(chunks, options)?, None))
+    // Windows hold people apart that slices have as one: those of whole voices, else one more is looked for, as if told.
+    let voices = cluster_voices(chunks, options)?;
+    if !fits(&voices) {
+        let more = Bounds {
+            least: (path.clusters.centroids.len() + 1).min(bounds.most),
+            ..bounds
+        };
+        if let Some(path) = slices::cluster(chunks, how, more).filter(|path| fits(&path.clusters)) {
+            return Ok((path.clusters, Some(path.main)));
+        }
+    }
+    Ok((voices, None))
 }
 
 fn cluster_voices(chunks: &Chunks, options: &ClusterOptions) -> Result<Clusters, DiarizeError> {
