@@ -1,6 +1,7 @@
 //! The bodies of the matrix products, written once over [`Arch`].
 //!
-//! Matrices lie in panels of [`PANEL`] columns, so that one layout serves every set: integers as `[panel][k / 4][column][4]`,
+//! Matrices lie in panels of [`PANEL`] columns, so that one layout serves every set: integers as `[panel][k / 4][column][4]`
+//! (those of 4 bits as `[panel][k / 32]` records: the columns' bf16 scales, then `[k / 8][column][4]` bytes of two weights),
 //! bf16 as `[panel][k / 2][column][2]`, zeros beyond the ends. `N` is the width of the register tile in vectors.
 
 use std::f32::consts::LN_2;
@@ -166,7 +167,7 @@ unsafe fn put<A: Arch>(x: A::F, out: *mut f32, room: usize, then: Then) {
 /// A product of quantised rows and some panels of a matrix of 8-bit or 4-bit weights.
 #[derive(Clone, Copy)]
 pub(crate) struct QuantJob {
-    /// Activations `(rows, ≥ 4 · groups)`, `stride` apart, with each row's scale and zero.
+    /// Activations `(rows, ≥ 4 · fours)`, for 4 bits whole eights, `stride` apart, with each row's scale and zero.
     pub a: *const u8,
     pub stride: usize,
     pub rows: usize,

@@ -1,6 +1,6 @@
 //! Weights, packed once: integers of 8 or 4 bits, or bf16.
 
-use crate::arch::bf16;
+use crate::arch::{bf16, widen};
 use crate::body::{
     Bf16Job, GROUP, PANEL, QuantJob, RECORD, SCALES, Then, bf16_product, int4_product, int8_product,
 };
@@ -57,7 +57,7 @@ impl QuantMatrix {
         let mut columns = vec![0.0; 3 * padded];
         let bytes = bits
             .panel(inputs)
-            .expect("a panel is not much longer than its weights");
+            .expect("what fits memory in 32 bits a weight fits in 8");
         let panels = Buffer::build(padded / PANEL * bytes, |panels: &mut [u8]| {
             for (output, row) in weight.chunks_exact(inputs).enumerate() {
                 let panel = &mut panels[output / PANEL * bytes..][..bytes];
@@ -128,7 +128,11 @@ impl QuantMatrix {
             }
             Bits::Four => {
                 for (group, record) in out.chunks_mut(GROUP).zip(panel.chunks(RECORD)) {
-                    let step = scale * widen([record[2 * column], record[2 * column + 1]]);
+                    let step = scale
+                        * widen(u16::from_ne_bytes([
+                            record[2 * column],
+                            record[2 * column + 1],
+                        ]));
                     for (i, x) in group.iter_mut().enumerate() {
                         let both = record[place(i, column)];
                         let q = if i % 8 < 4 { both << 4 } else { both & 0xF0 };
@@ -233,13 +237,13 @@ fn pack_eight(row: &[f32], panel: &mut [u8], column: usize) -> (f32, f32) {
 }
 
 /// Packs a row of 4-bit weights: of every 32 inputs first the columns' scales, then `[input / 8][column][4]` bytes with two
-/// weights each; returns the scale that all share and the scaled sum.
+/// weights each, inputs 0 to 3 of the eight in the low halves; returns the scale that all share and the scaled sum.
 fn pack_four(row: &[f32], panel: &mut [u8], column: usize) -> (f32, f32) {
     let mut sum = 0.0;
     for (group, record) in row.chunks(GROUP).zip(panel.chunks_mut(RECORD)) {
         let step = step_of_four(group);
         record[2 * column..][..2].copy_from_slice(&step.to_ne_bytes());
-        let step = widen(step.to_ne_bytes());
+        let step = widen(step);
         for (i, &x) in group.iter().enumerate() {
             let q = quantise_four(x, step) as i8;
             sum += f32::from(q) * step;
@@ -263,7 +267,7 @@ fn step_of_four(group: &[f32]) -> u16 {
         .iter()
         .fold(0.0f32, |m, &x| if x.abs() > m.abs() { x } else { m });
     let error = |&step: &u16| -> f32 {
-        let step = widen(step.to_ne_bytes());
+        let step = widen(step);
         group
             .iter()
             .map(|&x| (x - quantise_four(x, step) * step).powi(2))
@@ -283,10 +287,6 @@ fn quantise_four(x: f32, step: f32) -> f32 {
     } else {
         (x / step).round().clamp(-8.0, 7.0)
     }
-}
-
-fn widen(bytes: [u8; 2]) -> f32 {
-    f32::from_bits(u32::from(u16::from_ne_bytes(bytes)) << 16)
 }
 
 /// A linear layer in bf16, summed in f32.

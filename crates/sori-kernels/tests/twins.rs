@@ -347,7 +347,7 @@ fn rows_of_zeros_and_of_infinity_give_the_bias() {
     }
 }
 
-/// Each weight of 4 bits is at most half a step from the one it stands for, of 15 steps that hold all of its group.
+/// Weights of 4 bits are near those packed; the largest of a group may be cut where that lowers the squared error.
 #[test]
 fn weights_of_four_bits_are_near_those_packed() {
     for inputs in [1, 31, 32, 33, 100] {
@@ -364,7 +364,7 @@ fn weights_of_four_bits_are_near_those_packed() {
                     .zip(row)
                     .fold(0.0f32, |m, (a, b)| m.max((a - b).abs()));
                 assert!(
-                    most <= largest / 7.0,
+                    most <= 2.0 / 9.0 * largest,
                     "{inputs} inputs, row {output}: {most} of {largest}"
                 );
                 error += w.iter().zip(row).map(|(a, b)| (a - b).powi(2)).sum::<f32>();

@@ -473,6 +473,8 @@ fn two_people_on_a_telephone_are_told_apart_in_both_modes() {
         listener.push(&sample());
         let options = ClusterOptions::new(Method::suited("ge2e"));
         let found = cluster(&listener.finish(), &options).unwrap();
+        let last = found.exclusive.iter().map(|turn| turn.speaker).max();
+        assert_eq!(last, Some(1), "{mode:?}");
         // Seconds in which each of the two talks and each speaker is found.
         let mut both = [[0.0; 2]; 2];
         for line in rttm.lines() {

@@ -17,7 +17,7 @@ pub struct Utterance {
 }
 
 impl Utterance {
-    /// The same as utterances of at least so many seconds but for the last, cut in the pauses between speech.
+    /// The same as several utterances, cut in the first pause that ends so many seconds after one began.
     pub fn parts(self, seconds: f64) -> Vec<Self> {
         let mut parts: Vec<Vec<Range<usize>>> = Vec::new();
         for speech in self.speech {
@@ -28,9 +28,15 @@ impl Utterance {
                 _ => parts.push(vec![speech]),
             }
         }
-        let utterance = |speech| Self {
-            pcm: self.pcm.clone(),
-            speech,
+        let utterance = |speech: Vec<Range<usize>>| {
+            let (from, to) = (speech[0].start, speech[speech.len() - 1].end);
+            Self {
+                pcm: self.pcm[from..to].to_vec(),
+                speech: speech
+                    .iter()
+                    .map(|s| s.start - from..s.end - from)
+                    .collect(),
+            }
         };
         parts.into_iter().map(utterance).collect()
     }

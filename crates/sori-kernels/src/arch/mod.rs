@@ -20,7 +20,7 @@ pub(crate) use avx2::Avx2;
 pub(crate) use avx512::Avx512;
 #[cfg(target_arch = "aarch64")]
 pub(crate) use neon::Neon;
-pub(crate) use portable::{Portable, bf16};
+pub(crate) use portable::{Portable, bf16, widen};
 
 pub(crate) trait Arch {
     /// Values in a vector of 32-bit numbers.

@@ -24,8 +24,9 @@ pub(crate) fn bf16(x: f32) -> u16 {
     (bits.wrapping_add(0x7FFF + ((bits >> 16) & 1)) >> 16) as u16
 }
 
+/// A bf16 number.
 #[inline(always)]
-fn widen(x: u16) -> f32 {
+pub(crate) fn widen(x: u16) -> f32 {
     f32::from_bits(u32::from(x) << 16)
 }
 

@@ -35,8 +35,8 @@ pub struct Voice {
     pub speaker: u8,
     /// The number of frames in which nobody else talks.
     pub alone: u16,
-    /// How sure the network was in each frame, in 255ths; empty where the mask is all that is known (powerset heads whose
-    /// voices are clustered as pyannote does).
+    /// How sure the network was in each frame, in 255ths; empty where the mask is all that is known (powerset heads
+    /// beside an embedding network that pyannote's methods suit).
     pub scores: Vec<u8>,
     /// The speaker's embedding, not normalised; empty where there was too little to hear.
     pub embedding: Vec<f32>,

@@ -81,7 +81,7 @@ pub struct Listener<'a> {
     talk: Vec<bool>,
     /// Whether slices are of any use.
     sliced: bool,
-    /// Whether windows keep the probabilities of powerset heads: pyannote's methods do without.
+    /// Whether windows keep the probabilities of powerset heads: for networks whose suited method is slices.
     soft: bool,
     slices: Vec<Vec<f32>>,
     /// The next windows and slices, where they were heard before.

@@ -18,8 +18,8 @@ pub struct Turn {
 /// With a path: how many more than one must be expected to talk for two to do so, and more than two for three. Less than a
 /// half, for networks trained on little overlap are shy of it.
 const TOGETHER: f32 = 0.3;
-/// With a path: what it adds to a speaker's score in a frame that he was the last one or will be the next, in windows, and the
-/// seconds in which that falls to a third. (Who interrupts or is interrupted talks nearby: Otterson and Ostendorf 2007.)
+/// With a path: what it adds to a speaker's rank in a frame to have been the last one or to be the next, in windows (one for
+/// each), and the seconds in which that falls to a third. (Who interrupts or is interrupted talks nearby: Otterson and Ostendorf 2007.)
 const NEAR: f32 = 1.0;
 const NEAR_SECONDS: f64 = 1.0;
 
@@ -34,7 +34,8 @@ pub struct Reconstruction {
 /// each frame who goes before all others; then those follow who talk nearby, and networks' own probabilities are counted.
 ///
 /// `reconstruct`, `to_diarization` and `to_annotation` of pyannote/audio/pipelines, with the lowest index first where sums are
-/// equal. Where more talk than there are clusters, further clusters are made.
+/// equal. Where more talk than there are clusters, further clusters are made,
+/// but not with a path: what is half expected in a monologue makes no second speaker.
 pub fn reconstruct(
     chunks: &Chunks,
     clusters: &Clusters,
@@ -42,13 +43,19 @@ pub fn reconstruct(
     most: usize,
 ) -> Reconstruction {
     let labels = &clusters.labels;
+    // Who goes first, where somebody talks and there is a path; and how many talk.
+    let heard = |frame: &count::Frame| -> (Option<usize>, usize) {
+        match main.and_then(|main| main.get(frame.index)) {
+            Some(&first) if frame.count > 0 => (Some(first), together(frame.expected)),
+            _ => (None, frame.count as usize),
+        }
+    };
     let (mut largest, mut stretches) = (0, Stretches::default());
     count::sweep(chunks, labels, 0, |frame| {
-        largest = largest.max(frame.count as usize);
-        if let Some(&first) = main.and_then(|main| main.get(frame.index))
-            && frame.count > 0
-        {
-            stretches.push(frame.index, first);
+        let (first, count) = heard(&frame);
+        match first {
+            Some(first) => stretches.push(frame.index, first),
+            None => largest = largest.max(count),
         }
     });
     let clusters = clusters.centroids.len().max(largest.min(most));
@@ -60,20 +67,18 @@ pub fn reconstruct(
     count::sweep(chunks, labels, clusters, |frame| {
         let time = grid.time(frame.index);
         let mut sums = frame.sums.to_vec();
-        let mut count = frame.count as usize;
-        if let Some(&first) = main.and_then(|main| main.get(frame.index))
-            && count > 0
-        {
-            count = together(frame.expected);
-            // As much as all windows together, so that it goes first.
-            sums[first] += frame.windows as f32;
-        }
+        let (first, count) = heard(&frame);
         ranks.clone_from(&sums);
-        if main.is_some() && count > 1 {
-            for (speaker, frames) in stretches.around(frame.index) {
-                let away = frames as f64 * grid.frame_seconds() / NEAR_SECONDS;
-                ranks[speaker] += NEAR * frame.windows as f32 * (-away).exp() as f32;
+        if let Some(first) = first {
+            if count > 1 {
+                for (speaker, frames) in stretches.around(frame.index) {
+                    let away = frames as f64 * grid.frame_seconds() / NEAR_SECONDS;
+                    ranks[speaker] += NEAR * frame.windows as f32 * (-away).exp() as f32;
+                }
             }
+            ranks[first] = f32::INFINITY;
+            // As much as all windows together.
+            sums[first] += frame.windows as f32;
         }
         count::highest(&ranks, count.min(most), &mut talking);
         all.push(time, &talking);
@@ -88,7 +93,7 @@ pub fn reconstruct(
     }
 }
 
-/// How many talk in a frame in which somebody does, by what is expected.
+/// How many talk in a frame in which somebody does, by what is expected; three at most.
 fn together(expected: f32) -> usize {
     match expected - TOGETHER {
         more if more >= 2.0 => 3,
@@ -204,7 +209,7 @@ mod tests {
         for (frame, speaker) in [(0, 0), (1, 0), (4, 0), (6, 1), (7, 1), (9, 2)] {
             stretches.push(frame, speaker);
         }
-        let mut around = |frame| stretches.around(frame).collect::<Vec<_>>();
+        let mut around = |frame: usize| stretches.around(frame).collect::<Vec<_>>();
         assert_eq!(around(1), [(1, 5)]);
         assert_eq!(around(6), [(0, 2), (2, 3)]);
         assert_eq!(around(7), [(0, 3), (2, 2)]);

@@ -165,6 +165,7 @@ pub(super) fn voices(folder: &Path, root: &Path) -> Result<Vec<Vec<Utterance>>> 
             .or_default()
             .extend(Utterance { pcm, speech }.parts(TURN));
     }
+    voices.retain(|_, utterances| !utterances.is_empty());
     if voices.len() < 2 {
         bail!(
             "{} has utterances of less than two speakers",

@@ -193,7 +193,7 @@ pub enum ComputeArgument {
     Auto,
     F32,
     Int8,
-    /// int8, the decoder's weights in 4 bits: less memory, faster on few windows at once, a little less exact
+    /// int8, most of the decoder's weights in 4 bits: less memory, faster on few windows at once, a little less exact
     Int4,
 }
 

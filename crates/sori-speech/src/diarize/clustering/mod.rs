@@ -55,11 +55,9 @@ pub fn cluster(
     }
     // Windows hold people apart that slices have as one: those of whole voices, else one more is looked for, as if told.
     let voices = cluster_voices(chunks, options)?;
-    if !fits(&voices) {
-        let more = Bounds {
-            least: (path.clusters.centroids.len() + 1).min(bounds.most),
-            ..bounds
-        };
+    let least = path.clusters.centroids.len() + 1;
+    if !fits(&voices) && least <= bounds.most {
+        let more = Bounds { least, ..bounds };
         if let Some(path) = slices::cluster(chunks, how, more).filter(|path| fits(&path.clusters)) {
             return Ok((path.clusters, Some(path.main)));
         }

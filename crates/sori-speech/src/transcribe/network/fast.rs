@@ -1,7 +1,8 @@
 //! The forward pass in integers: its weights, and the memory it works in.
 //!
-//! Products are int8 (weights per column or, of the decoder where that is asked for, 4 bits in groups; activations per row), attention of the encoder and the convolutions bf16, keys and
-//! values of the decoder int8, everything between them f32. [`encode`](super::encode) and [`decode`](super::decode) run it.
+//! Products are int8 (weights per column, activations per row), attention of the encoder and the convolutions bf16, keys and
+//! values of the decoder int8, everything between them f32; the decoder's weights have 4 bits where that is asked for, but for
+//! those that make keys and values of a window. [`encode`](super::encode) and [`decode`](super::decode) run it.
 
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -9,6 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use sori_infer::kernels::{
     Bf16Matrix, Bits, Buffer, CacheShape, Isa, MAX_HEAD_COLUMNS, QuantMatrix, Team,
 };
+use sori_infer::linear::Compute;
 use sori_infer::{InferError, InferErrorKind};
 
 use super::super::options::LoadOptions;
@@ -78,12 +80,9 @@ impl<T: Default> Pool<T> {
 
 impl Fast {
     /// Maps what was packed before, or reads and packs all weights, one tensor at a time.
-    ///
-    /// The decoder's weights have `bits`; those of the encoder, whose products are bound by arithmetic and not by memory, 8.
     pub(super) fn load(
         checkpoint: &Checkpoint,
         sizes: Sizes,
-        bits: Bits,
         options: &LoadOptions,
         path: &Path,
     ) -> Result<Self, InferError> {
@@ -95,32 +94,36 @@ impl Fast {
             return Err(InferError::new(InferErrorKind::Unsupported, path, message));
         }
         let cache = options.cache.as_deref();
-        let place = cache.and_then(|cache| Place::of(cache, path, bits));
+        let place = cache.and_then(|cache| Place::of(cache, path, decoder_bits(options)));
         if let Some(mut parts) = place.as_ref().and_then(|place| place.kept())
-            && let Ok(network) = Self::build(&mut parts, sizes, bits, options)
+            && let Ok(network) = Self::build(&mut parts, sizes, options)
         {
             return Ok(network);
         }
         let mut parts = Parts::fresh(checkpoint, place);
-        let network = Self::build(&mut parts, sizes, bits, options)?;
+        let network = Self::build(&mut parts, sizes, options)?;
         parts.close();
         Ok(network)
     }
 
-    fn build(
-        parts: &mut Parts,
-        sizes: Sizes,
-        bits: Bits,
-        options: &LoadOptions,
-    ) -> Result<Self, InferError> {
+    fn build(parts: &mut Parts, sizes: Sizes, options: &LoadOptions) -> Result<Self, InferError> {
         let width = sizes.width;
+        let bits = decoder_bits(options);
+        // The encoder's products are bound by arithmetic and not by memory.
+        let (encode, decode) = (
+            Kind {
+                width,
+                bits: Bits::Eight,
+            },
+            Kind { width, bits },
+        );
         let encoder = (0..sizes.audio_layers)
-            .map(|i| layer(parts, &format!("encoder.layers.{i}"), width, Bits::Eight))
+            .map(|i| layer(parts, &format!("encoder.layers.{i}"), encode))
             .collect::<Result<Vec<_>, _>>()?;
         let mut decoder = Vec::new();
         for name in (0..sizes.text_layers).map(|i| format!("decoder.layers.{i}")) {
-            let own = layer(parts, &name, width, bits)?;
-            decoder.push((own, cross(parts, &name, width, bits)?));
+            let own = layer(parts, &name, decode)?;
+            decoder.push((own, cross(parts, &name, decode)?));
         }
         let table = "decoder.embed_tokens.weight";
         let shape = [sizes.vocabulary, width];
@@ -159,31 +162,46 @@ impl Fast {
     }
 }
 
-fn layer(parts: &mut Parts, name: &str, width: usize, bits: Bits) -> Result<Layer, InferError> {
+/// The integers that the decoder's weights are kept in.
+fn decoder_bits(options: &LoadOptions) -> Bits {
+    match options.compute {
+        Compute::Int4 => Bits::Four,
+        Compute::Int8 | Compute::F32 => Bits::Eight,
+    }
+}
+
+/// What the matrices of a layer have in common.
+#[derive(Clone, Copy)]
+struct Kind {
+    width: usize,
+    bits: Bits,
+}
+
+fn layer(parts: &mut Parts, name: &str, kind: Kind) -> Result<Layer, InferError> {
+    let Kind { width, bits } = kind;
+    let attention = format!("{name}.self_attn");
     Ok(Layer {
         own_norm: parts.norm(&format!("{name}.self_attn_layer_norm"), width)?,
-        qkv: beside(
-            parts,
-            &format!("{name}.self_attn"),
-            &["q", "k", "v"],
-            width,
-            bits,
-        )?,
-        out: beside(parts, &format!("{name}.self_attn"), &["out"], width, bits)?,
+        qkv: beside(parts, &attention, &["q", "k", "v"], kind)?,
+        out: beside(parts, &attention, &["out"], kind)?,
         mlp_norm: parts.norm(&format!("{name}.final_layer_norm"), width)?,
         up: linear(parts, &format!("{name}.fc1"), [4 * width, width], bits)?,
         down: linear(parts, &format!("{name}.fc2"), [width, 4 * width], bits)?,
     })
 }
 
-fn cross(parts: &mut Parts, name: &str, width: usize, bits: Bits) -> Result<Cross, InferError> {
+fn cross(parts: &mut Parts, name: &str, kind: Kind) -> Result<Cross, InferError> {
     let attention = format!("{name}.encoder_attn");
+    // Computed for whole windows, as the encoder.
+    let whole = Kind {
+        bits: Bits::Eight,
+        ..kind
+    };
     Ok(Cross {
-        norm: parts.norm(&format!("{attention}_layer_norm"), width)?,
-        q: beside(parts, &attention, &["q"], width, bits)?,
-        // Computed for whole windows, as the encoder.
-        kv: beside(parts, &attention, &["k", "v"], width, Bits::Eight)?,
-        out: beside(parts, &attention, &["out"], width, bits)?,
+        norm: parts.norm(&format!("{attention}_layer_norm"), kind.width)?,
+        q: beside(parts, &attention, &["q"], kind)?,
+        kv: beside(parts, &attention, &["k", "v"], whole)?,
+        out: beside(parts, &attention, &["out"], kind)?,
     })
 }
 
@@ -192,8 +210,7 @@ fn beside(
     parts: &mut Parts,
     attention: &str,
     projections: &[&str],
-    width: usize,
-    bits: Bits,
+    Kind { width, bits }: Kind,
 ) -> Result<QuantMatrix, InferError> {
     let name = format!("{attention}.{}_proj", projections.concat());
     parts.quantised(

@@ -12,7 +12,7 @@ mod parts;
 use std::path::Path;
 
 use sori_infer::InferError;
-use sori_infer::kernels::{Bits, KvCache};
+use sori_infer::kernels::KvCache;
 use sori_infer::linear::Compute;
 
 use super::options::LoadOptions;
@@ -59,13 +59,10 @@ impl Network {
     ) -> Result<Self, InferError> {
         Ok(match options.compute {
             Compute::F32 => Self::Exact(Box::new(Exact::load(checkpoint, sizes)?)),
-            Compute::Int8 => Self::fast(Fast::load(checkpoint, sizes, Bits::Eight, options, path)?),
-            Compute::Int4 => Self::fast(Fast::load(checkpoint, sizes, Bits::Four, options, path)?),
+            Compute::Int8 | Compute::Int4 => {
+                Self::Fast(Box::new(Fast::load(checkpoint, sizes, options, path)?))
+            }
         })
-    }
-
-    fn fast(network: Fast) -> Self {
-        Self::Fast(Box::new(network))
     }
 
     /// Hears one window: log-mel `(mels, 2 · audio_context)`, row-major.
