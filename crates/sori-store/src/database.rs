@@ -133,7 +133,7 @@ pub(crate) struct Session<C> {
     _turn: Option<OwnedSemaphorePermit>,
 }
 
-/// A transaction; dropped without [`Tx::commit`] it changes nothing.
+/// A transaction; dropped without [`Tx::commit`] it changes nothing, and lets go of its locks some time later.
 pub(crate) type Tx = Session<Transaction<'static, Any>>;
 
 impl<C: Connected> Session<C> {
@@ -185,6 +185,11 @@ impl Tx {
     /// Makes everything that was run lasting.
     pub(crate) async fn commit(self) -> Result<(), StoreError> {
         Ok(self.connection.commit().await?)
+    }
+
+    /// Makes everything undone that was run, and lets go of every lock before it returns.
+    pub(crate) async fn undo(self) -> Result<(), StoreError> {
+        Ok(self.connection.rollback().await?)
     }
 }
 

@@ -117,10 +117,27 @@ impl Store {
         now_ms: i64,
     ) -> Result<Option<Lease>, StoreError> {
         let mut tx = self.database.write(Durability::Quick).await?;
+        let claimed = self.claim_in(&mut tx, worker, lease_ms, now_ms).await;
+        match claimed {
+            Ok(Some(_)) => tx.commit().await?,
+            // Not left to the drop, which the connection carries out later: until then the rows that were looked at are locked,
+            // and the next claim would pass over them (MariaDB locks the first row after the ones that are due, too).
+            _ => tx.undo().await?,
+        }
+        claimed
+    }
+
+    async fn claim_in(
+        &self,
+        tx: &mut Tx,
+        worker: &str,
+        lease_ms: i64,
+        now_ms: i64,
+    ) -> Result<Option<Lease>, StoreError> {
         let counter = "SELECT n FROM sori_counters WHERE name = 'claims'";
         let counted = tx.row(counter, binds![]).await?;
         let claims: i64 = counted.as_ref().map_or(Ok(0), |row| get(row, "n"))?;
-        let Some(before) = next_due(&mut tx, claims, now_ms).await? else {
+        let Some(before) = next_due(tx, claims, now_ms).await? else {
             return Ok(None);
         };
         let mut after = before.clone();
@@ -131,7 +148,7 @@ impl Store {
         after.lease_ms = now_ms.saturating_add(lease_ms);
         after.worker = Some(worker.to_owned());
         after.node = Some(self.node.to_string());
-        note_state(&mut tx, &before, &after, now_ms).await?;
+        note_state(tx, &before, &after, now_ms).await?;
         let count = match counted {
             Some(_) => "UPDATE sori_counters SET n = n + 1 WHERE name = 'claims'",
             None => "INSERT INTO sori_counters (name, n) VALUES ('claims', 1)",
@@ -146,7 +163,6 @@ impl Store {
             }
             other => other?,
         };
-        tx.commit().await?;
         Ok(Some(Lease {
             attempt: after.job.attempt,
             job: after.job,

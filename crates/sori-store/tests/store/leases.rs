@@ -17,6 +17,7 @@ on_every_database! {
     four_endings_at_once_are_one
     lost_workers_are_counted_apart
     failures_back_off_and_end
+    a_claim_in_vain_keeps_nothing
     an_input_at_fault_fails_at_once
     low_never_starves
     a_restart_gives_its_leases_back
@@ -320,6 +321,17 @@ async fn failures_back_off_and_end(fresh: Fresh) {
             .unwrap()
             .is_none()
     );
+}
+
+/// A database server lets other claims pass over the rows that one has looked at, so who found nothing must have let go of all
+/// rows when it says so.
+async fn a_claim_in_vain_keeps_nothing(fresh: Fresh) {
+    for n in 0..100 {
+        let job = fresh.accept(&format!("job-{n}")).await;
+        let early = fresh.store.claim("w", LEASE, job.due_ms - 1).await;
+        assert_eq!(early.unwrap(), None);
+        assert_eq!(fresh.claim(job.due_ms).await.job.id, job.id);
+    }
 }
 
 async fn an_input_at_fault_fails_at_once(fresh: Fresh) {
