@@ -34,8 +34,8 @@ pub struct Reconstruction {
 /// each frame who goes before all others; then those follow who talk nearby, and networks' own probabilities are counted.
 ///
 /// `reconstruct`, `to_diarization` and `to_annotation` of pyannote/audio/pipelines, with the lowest index first where sums are
-/// equal. Where more talk than there are clusters, further clusters are made,
-/// but not with a path: what is half expected in a monologue makes no second speaker.
+/// equal. Where more talk than there are clusters, further clusters are made, but not with a path: what is half expected in a
+/// monologue makes no second speaker.
 pub fn reconstruct(
     chunks: &Chunks,
     clusters: &Clusters,
@@ -202,6 +202,33 @@ fn sort(turns: &mut [Turn]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::diarize::{Grid, Window, clustering::Points};
+
+    /// Speaker 0 talks all the time, speaker 1 into it: who the path names goes first, also where the other is nearer.
+    #[test]
+    fn the_paths_speaker_goes_first_in_an_interruption() {
+        let grid = Grid {
+            window: 120,
+            step: 120,
+            frames: 6,
+            frame_step: 20,
+            frame_size: 20,
+        };
+        let window = Window::new(&[1, 1, 3, 3, 1, 1], &[]);
+        let chunks = Chunks::new(grid, 120, 1, vec![window]).unwrap();
+        let clusters = Clusters {
+            labels: vec![vec![Some(0), Some(1)]],
+            centroids: Points {
+                dimension: 1,
+                values: vec![1.0, -1.0],
+            },
+        };
+        let path = [0, 0, 1, 1, 0, 0];
+        let made = reconstruct(&chunks, &clusters, Some(&path), usize::MAX);
+        let speakers = |turns: &[Turn]| turns.iter().map(|turn| turn.speaker).collect::<Vec<_>>();
+        assert_eq!(speakers(&made.exclusive), [0, 1, 0]);
+        assert_eq!(speakers(&made.turns), [0, 1]);
+    }
 
     #[test]
     fn who_talks_before_and_after_is_near() {
