@@ -27,6 +27,8 @@ use crate::transcribe::installed;
 
 /// Samples of the blocks in which sound is pushed.
 pub(super) const BLOCK: usize = 16_000;
+/// Samples of silence after an utterance, longer than the shortest pause.
+const AFTER: usize = 8_000;
 /// Seconds from which a turn ends at the next pause.
 const TURN: f64 = 6.0;
 
@@ -181,6 +183,8 @@ fn speech(pcm: &[f32], vad: &VadModel) -> Result<Vec<Range<usize>>> {
     let mut vad = Vad::new(vad.clone());
     let (mut chances, mut spans) = (Vec::new(), Vec::new());
     vad.push(pcm, &mut chances)?;
+    // So that what ends the utterance is a pause too: a shorter one would be speech up to the end of the file.
+    vad.push(&[0.0; AFTER], &mut chances)?;
     vad.finish(&mut chances)?;
     let seconds = pcm.len() as f64 / 16_000.0;
     let mut segmenter = Segmenter::new(
