@@ -175,6 +175,31 @@ fn people_are_found_and_followed() {
 }
 
 #[test]
+fn a_moment_that_sounds_a_little_different_is_no_person() {
+    // Somebody like the first person (cosine 0.5) who talks once, for so many seconds.
+    let with = |seconds: f64| {
+        let mut talk = Talk::of(2);
+        let end = talk.turns.last().expect("somebody talks").0;
+        talk.turns.extend([(end, Some(2)), (end + seconds, None)]);
+        talk.turns.push((end + seconds + 1.0, None));
+        let mut other = voice(2, 0.0);
+        (other[0], other[2]) = (0.5, 0.75f32.sqrt());
+        talk.slices.push(other);
+        talk.windows.push(other);
+        talk.local.push(2);
+        talk.chunks()
+    };
+    let people = |chunks: &Chunks, bounds| {
+        let path = cluster(chunks, &HOW, bounds).expect("there are slices");
+        path.clusters.centroids.len()
+    };
+    let told = Bounds { least: 3, most: 3 };
+    let (short, long) = (with(2.8), with(8.0));
+    assert_eq!((people(&short, ANY), people(&long, ANY)), (2, 3));
+    assert_eq!(people(&short, told), 3);
+}
+
+#[test]
 fn people_are_told_apart_where_windows_take_them_for_one() {
     let talk = Talk {
         local: vec![0, 0],
