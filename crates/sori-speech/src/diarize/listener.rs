@@ -7,6 +7,7 @@ use super::{
     Chunks, DiarizeError, Grid, Method, Slices, Window,
     chunks::embeds,
     embedding::Embedding,
+    pauses::Meter,
     powerset,
     segmentation::{Heads, Segmentation},
 };
@@ -84,6 +85,7 @@ pub struct Listener<'a> {
     /// Whether windows keep the probabilities of powerset heads: for networks whose suited method is slices.
     soft: bool,
     slices: Vec<Vec<f32>>,
+    meter: Meter,
     /// The next windows and slices, where they were heard before.
     known: (VecDeque<Window>, VecDeque<Vec<f32>>),
 }
@@ -131,6 +133,7 @@ impl<'a> Listener<'a> {
             sliced,
             soft: matches!(suited, Method::Slices(_)),
             slices: Vec::new(),
+            meter: Meter::default(),
             known: Default::default(),
         })
     }
@@ -167,6 +170,7 @@ impl<'a> Listener<'a> {
 
     /// Takes the next samples, in -1..1, and listens to all windows they complete. Blocks; computes on the caller's rayon pool.
     pub fn push(&mut self, pcm: &[f32]) {
+        self.meter.push(pcm, self.grid.frame_step);
         let mut rest = pcm;
         while !rest.is_empty() {
             let wanted = self.wanted().saturating_sub(self.heard()).max(1);
@@ -204,7 +208,8 @@ impl<'a> Listener<'a> {
         let dimension = self.networks.embedding.spec().dimensions;
         Chunks::new(self.grid, samples, dimension, self.windows)
             .and_then(|chunks| chunks.with_slices(slices))
-            .expect("windows are made for the grid, one after the other, to the end")
+            .and_then(|chunks| chunks.with_levels(self.meter.finish()))
+            .expect("windows and levels are made for the grid, one after the other, to the end")
     }
 
     /// How many samples the next whole batch needs.

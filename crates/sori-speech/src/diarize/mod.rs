@@ -16,7 +16,7 @@
 //! | [`powerset`] | scores of a network to masks of speakers |
 //! | `clustering` | linkage, cutting, k-means, giving voices to centroids; slices and their path |
 //! | `plda`, `vbx` | [`Plda`] and the Bayesian clustering of community-1 |
-//! | `count`, `reconstruct` | how many talk, who they are, turns |
+//! | `count`, `reconstruct`, `pauses` | how many talk, who they are, turns and the pauses in them |
 //! | `activations` | [`Activations`]: scores of speakers in time |
 //!
 //! Wherever scores are equal the lowest index goes first, so that results are the same on every machine; pyannote ranks with
@@ -30,6 +30,7 @@ pub mod embedding;
 mod error;
 mod grid;
 mod listener;
+mod pauses;
 mod plda;
 pub mod powerset;
 mod reconstruct;

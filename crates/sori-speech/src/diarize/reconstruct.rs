@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Activations, Chunks, clustering::Clusters, count};
+use super::{Activations, Chunks, clustering::Clusters, count, pauses};
 
 /// A stretch in which a speaker talks.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -31,7 +31,8 @@ pub struct Reconstruction {
 }
 
 /// Gives each frame to as many clusters as were counted, at most `most` at once. Turns come by their start. `main` says for
-/// each frame who goes before all others; then those follow who talk nearby, and networks' own probabilities are counted.
+/// each frame who goes before all others; then those follow who talk nearby, networks' own probabilities are counted, and
+/// what is silent beside its own turn is a pause.
 ///
 /// `reconstruct`, `to_diarization` and `to_annotation` of pyannote/audio/pipelines, with the lowest index first where sums are
 /// equal. Where more talk than there are clusters, further clusters are made, but not with a path: what is half expected in a
@@ -50,14 +51,21 @@ pub fn reconstruct(
             _ => (None, frame.count as usize),
         }
     };
-    let (mut largest, mut stretches) = (0, Stretches::default());
+    let (mut largest, mut who) = (0, Vec::new());
     count::sweep(chunks, labels, 0, |frame| {
         let (first, count) = heard(&frame);
-        match first {
-            Some(first) => stretches.push(frame.index, first),
-            None => largest = largest.max(count),
+        who.push(first);
+        if first.is_none() {
+            largest = largest.max(count);
         }
     });
+    let pauses = pauses::find(chunks, &who);
+    let mut stretches = Stretches::default();
+    for (frame, first) in who.into_iter().enumerate() {
+        if let Some(first) = first.filter(|_| !pauses[frame]) {
+            stretches.push(frame, first);
+        }
+    }
     let clusters = clusters.centroids.len().max(largest.min(most));
     let grid = chunks.grid();
     let mut all = Turns::new(clusters);
@@ -67,7 +75,10 @@ pub fn reconstruct(
     count::sweep(chunks, labels, clusters, |frame| {
         let time = grid.time(frame.index);
         let mut sums = frame.sums.to_vec();
-        let (first, count) = heard(&frame);
+        let (first, count) = match pauses[frame.index] {
+            true => (None, 0),
+            false => heard(&frame),
+        };
         ranks.clone_from(&sums);
         if let Some(first) = first {
             if count > 1 {
@@ -228,6 +239,40 @@ mod tests {
         let speakers = |turns: &[Turn]| turns.iter().map(|turn| turn.speaker).collect::<Vec<_>>();
         assert_eq!(speakers(&made.exclusive), [0, 1, 0]);
         assert_eq!(speakers(&made.turns), [0, 1]);
+    }
+
+    #[test]
+    fn a_path_has_pauses_where_the_sound_is_silent() {
+        let grid = Grid {
+            window: 16_000,
+            step: 16_000,
+            frames: 10,
+            frame_step: 1_600,
+            frame_size: 1_600,
+        };
+        let window = Window::new(&[1; 10], &[]);
+        let chunks = Chunks::new(grid, 16_000, 1, vec![window])
+            .and_then(|chunks| chunks.with_levels(vec![20, 20, 20, 80, 80, 80, 80, 20, 20, 20]))
+            .unwrap();
+        let clusters = Clusters {
+            labels: vec![vec![Some(0)]],
+            centroids: Points {
+                dimension: 1,
+                values: vec![1.0],
+            },
+        };
+        let spans = |main: Option<&[usize]>| {
+            let made = reconstruct(&chunks, &clusters, main, usize::MAX);
+            assert_eq!(made.turns, made.exclusive);
+            let tenths = |seconds: f64| (10.0 * seconds).round() as usize;
+            let turns = made.turns.iter();
+            turns
+                .map(|turn| (tenths(turn.start - 0.05), tenths(turn.end - 0.05)))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(spans(Some(&[0; 10])), [(0, 3), (7, 10)]);
+        // pyannote's methods know of no levels.
+        assert_eq!(spans(None), [(0, 10)]);
     }
 
     #[test]
