@@ -118,13 +118,15 @@ impl Store {
     ) -> Result<Option<Lease>, StoreError> {
         let mut tx = self.database.write(Durability::Quick).await?;
         let claimed = self.claim_in(&mut tx, worker, lease_ms, now_ms).await;
-        match claimed {
-            Ok(Some(_)) => tx.commit().await?,
-            // Not left to the drop, which the connection carries out later: until then the rows that were looked at are locked,
-            // and the next claim would pass over them (MariaDB locks the first row after the ones that are due, too).
-            _ => tx.undo().await?,
+        if matches!(claimed, Ok(Some(_))) {
+            tx.commit().await?;
+            return claimed;
         }
-        claimed
+        // Not left to the drop, which the connection carries out later: until then the rows that were looked at are locked, and
+        // the next claim would pass over them (MariaDB locks the first row after the ones that are due, too).
+        let undone = tx.undo().await;
+        let none = claimed?;
+        undone.map(|()| none)
     }
 
     async fn claim_in(
