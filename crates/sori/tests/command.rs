@@ -30,6 +30,29 @@ fn words_are_printed_and_no_file_is_written() {
 }
 
 #[test]
+fn a_models_name_is_the_model_and_not_a_folder_that_lies_about() {
+    let place = Place::new();
+    for name in ["auto", "starter", "mine", "base"] {
+        fs::create_dir(place.path().join(name)).expect("a folder");
+    }
+    let starter = concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/starter");
+    let imported = place.run(&["models", "import", "mine", starter]);
+    assert_eq!(imported.status.code(), Some(0), "{}", err(&imported));
+    for name in ["auto", "starter", "mine"] {
+        let output = place.run(&["transcribe", text(&english()), "--model", name]);
+        assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    }
+    let weights = place.path().join("models/mine/model.safetensors");
+    fs::write(weights, "cut short").expect("writable");
+    let output = place.run(&["transcribe", text(&english()), "--model", "mine"]);
+    assert!(!err(&output).contains("neither"), "{}", err(&output));
+    assert_eq!(output.status.code(), Some(1), "{}", err(&output));
+    // What is no installed model's name is a folder's.
+    let output = place.run(&["transcribe", text(&english()), "--model", "base"]);
+    assert!(err(&output).contains("base: neither"), "{}", err(&output));
+}
+
+#[test]
 fn every_format_is_written_and_nothing_else() {
     let place = Place::new();
     let output = place.run(&[

@@ -31,7 +31,8 @@ pub struct TranscribeCommand {
     /// Recordings or videos; `*` and `?` are understood, `-` is standard input
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<String>,
-    /// An installed model, a Hugging Face folder or a GGML file; `auto` is the best installed one
+    /// An installed model, a Hugging Face folder (./NAME where a model has its name) or a GGML file; `auto` is the best
+    /// installed one
     #[arg(long, default_value = "auto", value_name = "NAME|PATH")]
     pub model: String,
     /// The language spoken, as a code such as en or ko; several, with commas, limit what is detected

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow, bail};
 use sori_engine::Models;
-use sori_infer::catalogue::ModelKind;
+use sori_infer::catalogue::{ModelErrorKind, ModelKind};
 use sori_infer::library::Library;
 use sori_infer::linear::Compute;
 use sori_infer::runtime::OnnxModel;
@@ -110,7 +110,7 @@ fn find(root: &Path, name: &str, language: Option<&str>) -> Result<(PathBuf, Mod
     starter::recogniser(root)
 }
 
-/// The path and the version of the model that an argument names: a path, an installed model, or with `auto` the best
+/// The path and the version of the model that an argument names: an installed model, else a path, or with `auto` the best
 /// installed one of its kind for a language. Nothing where only what is built in is left, which `starter` asks for.
 ///
 /// # Errors
@@ -122,7 +122,14 @@ pub fn installed(
     language: Option<&str>,
 ) -> Result<Option<(PathBuf, ModelVersion)>> {
     let path = Path::new(name);
-    if path.is_dir() || path.is_file() {
+    // Whatever lies in the working folder, a model's name is the model, also where its files are damaged; a folder of that
+    // name is ./NAME.
+    let known = || match Library::open(root.to_owned())?.get(name) {
+        Err(error) => Ok(error.kind() == ModelErrorKind::Damaged),
+        Ok(_) => anyhow::Ok(true),
+    };
+    let named = ["auto", "starter"].contains(&name) || root.exists() && known()?;
+    if !named && (path.is_dir() || path.is_file()) {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let version = ModelVersion {
             name: name.into_owned(),
