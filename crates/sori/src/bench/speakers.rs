@@ -186,21 +186,22 @@ fn speech(pcm: &[f32], vad: &VadModel) -> Result<Vec<Range<usize>>> {
     // So that what ends the utterance is a pause too: a shorter one would be speech up to the end of the file.
     vad.push(&[0.0; AFTER], &mut chances)?;
     vad.finish(&mut chances)?;
-    let seconds = pcm.len() as f64 / 16_000.0;
+    let seconds = (pcm.len() + AFTER) as f64 / 16_000.0;
     let mut segmenter = Segmenter::new(
         &VadOptions {
             speech_pad_ms: 0,
             ..VadOptions::default()
         },
         vad.frame_seconds(),
-        seconds.max(1.0),
+        seconds + 1.0,
     )?;
     for chance in chances {
         segmenter.push(chance, &mut spans);
     }
     segmenter.finish(seconds, &mut spans);
     let at = |seconds: f64| ((seconds * 16_000.0) as usize).min(pcm.len());
-    Ok(spans.iter().map(|s| at(s.start)..at(s.end)).collect())
+    let spans = spans.iter().map(|s| at(s.start)..at(s.end));
+    Ok(spans.filter(|span| !span.is_empty()).collect())
 }
 
 /// The conversation with this seed: other speakers come first each time.
