@@ -127,6 +127,7 @@ fn how_the_sound_is_cut_changes_nothing() {
         assert_eq!(whole.windows().len(), whole.grid().windows(whole.samples()));
         let cut = listen(networks, mode, pcm.chunks(70_013));
         assert!(whole == cut, "{mode:?}, {seconds} s in pieces");
+        assert_eq!(whole.levels().len(), pcm.len().div_ceil(270));
         let heard = whole.windows().iter().flat_map(|window| window.voices());
         voices += heard.filter(|voice| voice.embedding.len() == 16).count();
     }

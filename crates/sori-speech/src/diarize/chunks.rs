@@ -7,7 +7,8 @@ use super::{DiarizeError, Grid};
 /// The result of listening to a recording.
 ///
 /// About 1.7 kB for each local speaker of a window, 10 MB for an hour of conversation, as 256 numbers each, 9 MB for its slices
-/// and 0.2 MB for its levels. Whoever reads it back (it is `serde`'s) gets an error, and no panic later, when parts do not fit together.
+/// and 0.2 MB for its levels. Whoever reads it back (it is `serde`'s) gets an error, and no panic later, when parts do not fit
+/// together.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Unchecked")]
 pub struct Chunks {
@@ -186,7 +187,7 @@ impl Chunks {
     /// rumble.
     ///
     /// # Errors
-    /// When there are not as many as the sound has, or none.
+    /// When there are some, but not as many as the sound has.
     pub fn with_levels(mut self, levels: Vec<u8>) -> Result<Self, DiarizeError> {
         let blocks = self.samples.div_ceil(u64::from(self.grid.frame_step));
         if ![0, blocks].contains(&(levels.len() as u64)) {
@@ -320,6 +321,15 @@ mod tests {
             serde_json::from_str::<Chunks>(&text).expect("just written"),
             chunks
         );
+    }
+
+    #[test]
+    fn what_was_kept_before_levels_were_is_read() {
+        let mut old = serde_json::to_value(two_windows()).expect("plain data");
+        let parts = old.as_object_mut().expect("an object");
+        parts.remove("levels").expect("a part");
+        let read = serde_json::from_value::<Chunks>(old).expect("all else is there");
+        assert!(read.levels().is_empty());
     }
 
     #[test]

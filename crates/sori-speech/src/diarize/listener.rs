@@ -133,7 +133,7 @@ impl<'a> Listener<'a> {
             sliced,
             soft: matches!(suited, Method::Slices(_)),
             slices: Vec::new(),
-            meter: Meter::default(),
+            meter: Meter::new(grid.frame_step),
             known: Default::default(),
         })
     }
@@ -170,7 +170,7 @@ impl<'a> Listener<'a> {
 
     /// Takes the next samples, in -1..1, and listens to all windows they complete. Blocks; computes on the caller's rayon pool.
     pub fn push(&mut self, pcm: &[f32]) {
-        self.meter.push(pcm, self.grid.frame_step);
+        self.meter.push(pcm);
         let mut rest = pcm;
         while !rest.is_empty() {
             let wanted = self.wanted().saturating_sub(self.heard()).max(1);

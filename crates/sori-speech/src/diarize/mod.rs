@@ -177,8 +177,9 @@ pub struct Diarization {
 ///
 /// Time: with `n` voices (one or two for each window) O(n²) up to 5,000 of them, about an hour; longer recordings are linked in
 /// blocks whose clusters are linked again, in at most 100 MB beside what the result takes. With `m` slices (2.5 a second)
-/// [`Method::Slices`] takes O(m · 2,000), linked in blocks of 2,000 and 16 MB, and a path for each merge below 17 clusters,
-/// O(frames · clusters), at each of five distances, and once more where windows contradict the result.
+/// [`Method::Slices`] takes O(m · 2,000), linked in blocks of 2,000 and 16 MB, and below 17 clusters a path for each merge and,
+/// in the end, one without each cluster, O(frames · clusters), at each of five distances, and once more where windows contradict
+/// the result.
 ///
 /// # Errors
 /// When a PLDA is given that takes other embeddings.

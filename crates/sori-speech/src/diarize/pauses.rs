@@ -9,10 +9,12 @@ use super::Chunks;
 const BELOW: u8 = 30;
 /// Seconds of the shortest pause, as references have it.
 const SHORTEST: f64 = 0.3;
+/// Seconds of a turn that have a level of their own: whoever steps back from the microphone is not silent.
+const PART: f64 = 20.0;
 
 /// Measures the level of sound as it comes.
-#[derive(Default)]
 pub struct Meter {
+    block: u32,
     before: f32,
     sum: f64,
     samples: u32,
@@ -20,13 +22,24 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// The next samples, in blocks of `block`. Differences of neighbours are measured, which leaves out hum and rumble.
-    pub fn push(&mut self, pcm: &[f32], block: u32) {
+    /// For blocks of so many samples.
+    pub fn new(block: u32) -> Self {
+        Self {
+            block,
+            before: 0.0,
+            sum: 0.0,
+            samples: 0,
+            levels: Vec::new(),
+        }
+    }
+
+    /// The next samples. Differences of neighbours are measured, which leaves out hum and rumble.
+    pub fn push(&mut self, pcm: &[f32]) {
         for &sample in pcm {
             self.sum += f64::from(sample - self.before).powi(2);
             self.before = sample;
             self.samples += 1;
-            if self.samples == block {
+            if self.samples == self.block {
                 self.close();
             }
         }
@@ -59,9 +72,11 @@ pub fn find(chunks: &Chunks, who: &[Option<usize>]) -> Vec<bool> {
         let block = grid.time(frame) / grid.frame_seconds();
         levels.get(block as usize).copied().unwrap_or(u8::MAX)
     };
-    let shortest = (SHORTEST / grid.frame_seconds()).ceil() as usize;
+    let frames = |seconds: f64| (seconds / grid.frame_seconds()).ceil() as usize;
+    let (shortest, part) = (frames(SHORTEST), frames(PART));
     let talk: Vec<usize> = (0..who.len()).filter(|&f| who[f].is_some()).collect();
-    for turn in talk.chunk_by(|&a, &b| who[a] == who[b]) {
+    let turns = talk.chunk_by(|&a, &b| who[a] == who[b]);
+    for turn in turns.flat_map(|turn| turn.chunks(part)) {
         let mut own: Vec<u8> = turn.iter().map(|&frame| level(frame)).collect();
         let louder = own.len() / 4;
         let least = own.select_nth_unstable(louder).1.saturating_add(BELOW);
@@ -112,6 +127,13 @@ mod tests {
     }
 
     #[test]
+    fn whoever_steps_back_from_the_microphone_is_not_silent() {
+        let near_and_far = [[20u8; 200], [60; 200]].concat();
+        let found = find(&chunks(near_and_far), &[Some(0); 400]);
+        assert_eq!(found, [false; 400]);
+    }
+
+    #[test]
     fn a_noisy_pause_is_left_to_the_network() {
         let levels = [20, 20, 45, 45, 45, 45, 45, 20, 20, 20].to_vec();
         assert_eq!(find(&chunks(levels), &[Some(0); 10]), [false; 10]);
@@ -119,18 +141,18 @@ mod tests {
 
     #[test]
     fn levels_are_those_of_differences() {
-        let mut meter = Meter::default();
+        let mut meter = Meter::new(100);
         let alternating: Vec<f32> = (0..150)
             .map(|i| if i % 2 == 0 { 0.05 } else { -0.05 })
             .collect();
         for piece in alternating.chunks(7) {
-            meter.push(piece, 100);
+            meter.push(piece);
         }
         // Differences of 0.1 are 20 dB below 1, no matter what they lie on; silence is as far below as can be said.
         assert_eq!(meter.finish(), [20, 20]);
-        let mut meter = Meter::default();
-        meter.push(&[0.0; 100], 100);
-        meter.push(&[f32::NAN], 100);
+        let mut meter = Meter::new(100);
+        meter.push(&[0.0; 100]);
+        meter.push(&[f32::NAN]);
         assert_eq!(meter.finish(), [255, 0]);
     }
 }

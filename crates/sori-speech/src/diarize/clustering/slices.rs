@@ -4,7 +4,7 @@
 //! A segmentation network may take two people in one window for one; slices do not depend on it. Slices in which one person
 //! talks are linked into small clusters; then, in turn, a path goes through the recording (Viterbi over the frames, as in the
 //! resegmentation of BUT's VBx), the clusters are made anew of it, and the two most alike are merged, until none are alike
-//! enough and each is worth keeping.
+//! enough. Who is then worth too little is nobody.
 
 #[cfg(test)]
 mod tests;
@@ -35,10 +35,12 @@ const WORTH: f64 = 120.0;
 const CHANGE: f64 = 2.0;
 /// Times that path and clusters are made of each other.
 const ROUNDS: usize = 3;
-/// What a speaker must add to the worth of the path to be one: 3.3 s of a voice whose cosine is 0.4 higher. What adds less is
-/// mostly an overlap, a noise or a strange moment of somebody else. (Chosen on voices of train-clean-100: from 160 to 200 no
-/// speaker too few was found for it.)
-const LEAST_WORTH: f64 = 160.0;
+/// Seconds of a voice whose cosine is higher by so much, which a speaker must be worth to be one, and the share of the talk that
+/// is enough in short recordings. What adds less to the path is mostly an overlap, a noise or a strange moment of somebody else;
+/// a real person who says less is lost too. (Chosen on voices of train-clean-100: up to 4.1 s nobody was lost for it.)
+const LEAST_SPEAKER: f64 = 3.3;
+const LEAST_HIGHER: f64 = 0.4;
+const LEAST_SHARE: f64 = 0.1;
 /// Frames (0.5 s) that a voice talks alone, from which a window is heard about it.
 const WITNESS: u16 = 30;
 /// Frames (3 s) of such voices that it takes to contradict.
@@ -253,7 +255,8 @@ impl<'a> Sound<'a> {
                 continue;
             }
             let (main, score) = self.path(&centroids);
-            if let Some(fewer) = self.without_the_least(&centroids, score, bounds) {
+            let (left, fewer) = self.without_the_least(&centroids, bounds);
+            if score - left < self.least_worth() {
                 centroids = fewer;
                 continue;
             }
@@ -265,21 +268,34 @@ impl<'a> Sound<'a> {
         }
     }
 
-    /// The clusters but the one that adds least to a path of this score, where it adds less than [`LEAST_WORTH`].
-    fn without_the_least(&self, centroids: &Points, score: f64, bounds: Bounds) -> Option<Points> {
+    /// What a speaker must add to the worth of the path.
+    fn least_worth(&self) -> f64 {
+        let talk = self.counts.iter().filter(|&&count| count > 0).count();
+        let seconds = talk as f64 * self.chunks.grid().frame_seconds();
+        WORTH * LEAST_HIGHER * LEAST_SPEAKER.min(LEAST_SHARE * seconds)
+    }
+
+    /// The clusters but the one that adds least to the path, and what it is worth without; nothing where none may go, or there
+    /// are more than [`MOST_PATHS`].
+    fn without_the_least(&self, centroids: &Points, bounds: Bounds) -> (f64, Points) {
         let count = centroids.len();
+        let nobody = (f64::NEG_INFINITY, Points::new(centroids.dimension));
         if count <= bounds.least.max(1) || count > MOST_PATHS {
-            return None;
+            return nobody;
         }
+        let similar = self.similar(centroids);
         let without = |cluster: usize| {
-            let mut fewer = centroids.clone();
-            let d = fewer.dimension;
-            fewer.values.drain(cluster * d..(cluster + 1) * d);
-            (self.path(&fewer).1, fewer)
+            let of_others =
+                |(index, value): (usize, &f64)| (index % count != cluster).then_some(*value);
+            let others: Vec<f64> = similar.iter().enumerate().filter_map(of_others).collect();
+            self.follow(&others, count - 1).1
         };
-        let all = (0..count).map(without);
-        let (left, fewer) = all.max_by(|a, b| a.0.total_cmp(&b.0))?;
-        (score - left < LEAST_WORTH).then_some(fewer)
+        let left: Vec<f64> = (0..count).into_par_iter().map(without).collect();
+        let least = vectors::first_highest(left.iter().copied());
+        let mut fewer = centroids.clone();
+        let d = fewer.dimension;
+        fewer.values.drain(least * d..(least + 1) * d);
+        (left[least], fewer)
     }
 
     /// Path and clusters made of each other; clusters that the path leaves are dropped, down to `least` of them.
@@ -329,15 +345,22 @@ impl<'a> Sound<'a> {
             .collect()
     }
 
-    /// The likeliest speaker of every frame, and what the path is worth: similarities between the middles of slices are interpolated, a change costs
-    /// [`CHANGE`], and frames without speech say nothing.
+    /// The likeliest speaker of every frame, and what the path is worth.
     fn path(&self, centroids: &Points) -> (Vec<usize>, f64) {
-        let count = centroids.len();
-        let similar: Vec<f64> = self
-            .unit
-            .rows()
+        self.follow(&self.similar(centroids), centroids.len())
+    }
+
+    /// The cosines of every slice `(slices, centroids)`.
+    fn similar(&self, centroids: &Points) -> Vec<f64> {
+        let slices = self.unit.rows();
+        slices
             .flat_map(|slice| centroids.rows().map(|c| dot(slice, c)))
-            .collect();
+            .collect()
+    }
+
+    /// The path by the cosines of slices with `count` clusters: they are interpolated between the middles of slices, a change
+    /// costs [`CHANGE`], and frames without speech say nothing.
+    fn follow(&self, similar: &[f64], count: usize) -> (Vec<usize>, f64) {
         let grid = self.chunks.grid();
         let worth = WORTH * grid.frame_seconds();
         let slices = self.chunks.slices();
