@@ -1,4 +1,5 @@
-//! The hot loops: products of integers of 8 and 4 bits and of bf16, attention, layer normalisation, and the threads that share them.
+//! The hot loops: products of integers of 8 and 4 bits and of bf16, attention, layer normalisation, and the threads that share
+//! them.
 //!
 //! This is the one crate with `unsafe` code. Each kernel is written once, as a body over what an instruction set offers
 //! (`arch`), and compiled for AVX-512 (with VNNI and BF16 where the CPU has them), AVX2 (with VNNI), NEON (with SDOT and
