@@ -45,11 +45,13 @@ fn a_models_name_is_the_model_and_not_a_folder_that_lies_about() {
     let weights = place.path().join("models/mine/model.safetensors");
     fs::write(weights, "cut short").expect("writable");
     let output = place.run(&["transcribe", text(&english()), "--model", "mine"]);
-    assert!(!err(&output).contains("neither"), "{}", err(&output));
+    assert!(err(&output).contains("mine"), "{}", err(&output));
+    assert!(!err(&output).contains("config.json"), "{}", err(&output));
     assert_eq!(output.status.code(), Some(1), "{}", err(&output));
     // What is no installed model's name is a folder's.
     let output = place.run(&["transcribe", text(&english()), "--model", "base"]);
-    assert!(err(&output).contains("base: neither"), "{}", err(&output));
+    let folder = "base/config.json: no such file";
+    assert!(err(&output).contains(folder), "{}", err(&output));
 }
 
 #[test]
