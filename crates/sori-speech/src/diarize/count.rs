@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::{Chunks, Window};
+use super::{Chunks, Voice, Window};
 
 /// A frame of the recording, with what all windows over it say.
 pub struct Frame<'a> {
@@ -66,23 +66,20 @@ pub fn sweep(
             let mask = open.masks[at];
             active += mask.count_ones();
             best.fill(0.0);
-            for voice in open.window.voices() {
+            let score = |voice: &Voice| {
                 let talks = f32::from(u8::from(mask & (1 << voice.speaker) != 0));
-                expected += voice
-                    .scores
-                    .get(at)
-                    .map_or(talks, |&score| f32::from(score) / 255.0);
+                let own = voice.scores.get(at);
+                own.map_or(talks, |&score| f32::from(score) / 255.0)
+            };
+            // Also of voices without a label.
+            for voice in open.window.voices() {
+                expected += score(voice);
             }
             for (voice, label) in open.window.voices().iter().zip(open.labels) {
                 let Some(best) = label.and_then(|cluster| best.get_mut(cluster)) else {
                     continue;
                 };
-                let talks = f32::from(u8::from(mask & (1 << voice.speaker) != 0));
-                let score = voice
-                    .scores
-                    .get(at)
-                    .map_or(talks, |&score| f32::from(score) / 255.0);
-                *best = best.max(score);
+                *best = best.max(score(voice));
             }
             sums.iter_mut()
                 .zip(&best)

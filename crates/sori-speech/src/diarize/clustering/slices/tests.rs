@@ -200,6 +200,28 @@ fn a_moment_that_sounds_a_little_different_is_no_person() {
 }
 
 #[test]
+fn two_who_say_little_are_two_in_a_short_recording() {
+    // As long and as like (cosine 0.5) as the moment that is no person among two minutes.
+    let mut other = voice(1, 0.0);
+    (other[0], other[1]) = (0.5, 0.75f32.sqrt());
+    let voices = vec![voice(0, 0.0), other];
+    let talk = Talk {
+        turns: vec![
+            (0.0, Some(0)),
+            (4.0, None),
+            (4.5, Some(1)),
+            (7.3, None),
+            (8.3, None),
+        ],
+        slices: voices.clone(),
+        windows: voices,
+        local: vec![0, 1],
+    };
+    let path = cluster(&talk.chunks(), &HOW, ANY).expect("there are slices");
+    assert_eq!(path.clusters.centroids.len(), 2);
+}
+
+#[test]
 fn people_are_told_apart_where_windows_take_them_for_one() {
     let talk = Talk {
         local: vec![0, 0],
